@@ -1,0 +1,47 @@
+"""How long work reports itself: a generator of ``Progress``, with the result as its return value."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+__all__ = ["Progress", "drain"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of long work.
+
+    Attributes
+    ----------
+    done, total : int
+        Steps finished, and steps in all; the total is known from the first report on.
+    what : str
+        What is being done, for a person.
+    """
+
+    done: int
+    total: int
+    what: str
+
+
+def drain(steps: Generator[object, None, T]) -> T:
+    """Run a generator of progress to its end and return its result.
+
+    Examples
+    --------
+    >>> def work():
+    ...     yield Progress(1, 1, "working")
+    ...     return 42
+    >>> drain(work())
+    42
+    """
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
