@@ -1,0 +1,172 @@
+"""One window's answer, on whatever the machine can give: smaller windows or the CPU when memory runs out."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_kidnet.errors import DeviceError, SettingsError
+from napari_kidnet.segmentation.tiles import TileShape, plan_axes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_kidnet.network import Checkpoint, Engine
+    from napari_kidnet.segmentation.settings import SegmentSettings
+
+__all__ = ["Predictor"]
+
+BYTES_PER_VOXEL_AND_CHANNEL = 44
+"""Peak memory of a window per voxel and base channel, fp32: 350 B at base 8 (OpenVINO, 160³)."""
+
+CPU_BUDGET_BYTES = 1.1e9
+"""Leaves a 256³ scan, PyTorch and napari's parts within 2.5 GB; larger windows gain little."""
+
+LARGEST_WINDOW = 256**3
+SMALLEST_WINDOW = 32**3
+
+
+class Predictor:
+    """Runs a network on windows of any size.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The network.
+    settings : SegmentSettings
+        Device, engine, threads, largest tile.
+
+    Attributes
+    ----------
+    notes : list of str
+        What had to be changed on the way, each as a part of a sentence for the user.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, settings: SegmentSettings) -> None:
+        self._checkpoint = checkpoint
+        self._settings = settings
+        self.notes: list[str] = []
+        self._engine = self._open(settings.device, settings.engine)
+        self._limit = self.window_voxels
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in use now."""
+        return self._engine
+
+    @property
+    def window_voxels(self) -> int:
+        """The largest window to plan for: the user's wish, or what the device's memory allows."""
+        if self._settings.tile_voxels is not None:
+            return self._settings.tile_voxels
+        per_voxel = BYTES_PER_VOXEL_AND_CHANNEL * int(self._checkpoint.network.base)
+        budget = CPU_BUDGET_BYTES
+        if str(self._engine.device).startswith("cuda"):
+            import torch
+
+            budget = 0.5 * torch.cuda.mem_get_info()[0]
+        return int(np.clip(budget / per_voxel, 64**3, LARGEST_WINDOW))
+
+    @property
+    def halo(self) -> int:
+        """The halo that the settings ask for, or twice the network's stride."""
+        wished = self._settings.halo_voxels
+        return 2 * int(self._engine.multiple) if wished is None else wished
+
+    @property
+    def blend(self) -> int:
+        """The ramp that the settings ask for, or the one that the network's normalisation needs.
+
+        A network with batch normalisation answers the same whatever the tile; one with instance
+        normalisation does not, and its tiles must be mixed.
+        """
+        if self._settings.blend_voxels is not None:
+            return self._settings.blend_voxels
+        return 0 if self._checkpoint.network.norm == "batch" else 2 * int(self._engine.multiple)
+
+    @property
+    def where(self) -> str:
+        """The device and engine, and what had to be changed, for a person."""
+        return "; ".join([f"{self._engine.device}, {self._engine.name}", *self.notes])
+
+    def logits(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits (class, z, y, x) of a normalised window (z, y, x) that fits the network's stride.
+
+        Raises
+        ------
+        DeviceError
+            Not even the smallest window fits into the CPU's memory.
+        """
+        while True:
+            try:
+                if window.size <= self._limit:
+                    logits: NDArray[np.float32] = self._engine.logits(window)
+                    return logits
+                return self._in_parts(window)
+            except (DeviceError, MemoryError, RuntimeError, SettingsError) as error:
+                if not _says_too_large(error):
+                    raise
+                self._retreat(window.size, error)
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._engine.close()
+
+    def _in_parts(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        depth, height, width = window.shape
+        shape = TileShape(int(self._engine.multiple), self._limit, self.halo, 0)
+        plans = plan_axes((depth, height, width), ((0, depth), (0, height), (0, width)), shape)
+        whole: NDArray[np.float32] | None = None
+        for index in product(*(range(len(plan.starts)) for plan in plans)):
+            seen, kept, target = [], [slice(None)], [slice(None)]
+            for plan, at in zip(plans, index, strict=True):
+                first = plan.starts[at]
+                low = plan.cuts[at - 1].start if at else first
+                high = plan.cuts[at].start if at < len(plan.cuts) else first + plan.size
+                seen.append(slice(first, first + plan.size))
+                kept.append(slice(low - first, high - first))
+                target.append(slice(low, high))
+            part = self._engine.logits(np.ascontiguousarray(window[tuple(seen)]))
+            if whole is None:
+                whole = np.empty((len(part), *window.shape), np.float32)
+            whole[tuple(target)] = part[tuple(kept)]
+        if whole is None:  # pragma: no cover - a plan always has a tile
+            raise DeviceError("The plan of tiles is empty; choose larger tiles.")
+        return whole
+
+    def _retreat(self, voxels: int, error: Exception) -> None:
+        smaller = min(self._limit, voxels) // 2
+        if smaller >= SMALLEST_WINDOW and not isinstance(error, SettingsError):
+            self._limit = smaller
+            self._note("its memory was too small, so the tiles are smaller")
+        elif str(self._engine.device) != "cpu":
+            self._engine.close()
+            self._engine = self._open("cpu", "auto")
+            self._limit = self.window_voxels
+            self.notes.clear()
+            self._note("the graphics card's memory was too small, so the CPU goes on")
+        else:
+            raise DeviceError(
+                f"The memory of this computer is too small for a tile of {voxels} voxels; "
+                "close other programs, or choose a smaller box."
+            ) from error
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _open(self, device: str, engine: str) -> Engine:
+        from napari_kidnet.network import open_engine
+
+        return open_engine(self._checkpoint, device=device, engine=engine, threads=self._settings.threads)
+
+
+def _says_too_large(error: Exception) -> bool:
+    # PyTorch says "out of memory", "not enough memory", "can't allocate"; a SettingsError is our own plan's,
+    # and a device that fails in any other way is left for the CPU as well.
+    if isinstance(error, MemoryError | SettingsError | DeviceError):
+        return True
+    text = str(error).lower()
+    return "memory" in text or "alloc" in text
