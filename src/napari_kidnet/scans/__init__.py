@@ -1,1 +1,34 @@
-"""…"""
+"""Scans in and out: NIfTI, TIFF stacks and DICOM series as ``Scan``, labels on the scan's own grid.
+
+The readers' libraries (nibabel, pydicom, tifffile) are loaded when a file of theirs is read.
+"""
+
+from __future__ import annotations
+
+from napari_kidnet.scans.body import body_mask
+from napari_kidnet.scans.cases import Case, list_cases, read_case
+from napari_kidnet.scans.dicom import SeriesInfo, list_series
+from napari_kidnet.scans.intensity import normalise
+from napari_kidnet.scans.labels import read_labels, write_labels, write_probabilities
+from napari_kidnet.scans.reading import read_scan, write_scan
+from napari_kidnet.scans.scan import Scan, StoredGrid
+from napari_kidnet.scans.writing import ensure_writable, write_atomically
+
+__all__ = [
+    "Case",
+    "Scan",
+    "SeriesInfo",
+    "StoredGrid",
+    "body_mask",
+    "ensure_writable",
+    "list_cases",
+    "list_series",
+    "normalise",
+    "read_case",
+    "read_labels",
+    "read_scan",
+    "write_atomically",
+    "write_labels",
+    "write_probabilities",
+    "write_scan",
+]

@@ -1,0 +1,180 @@
+"""Labels and probabilities on a scan's own grid, and labels back from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_kidnet.errors import LabelsError, OutputError, ScanError
+from napari_kidnet.scans.nifti import is_nifti, read_nifti, write_nifti
+from napari_kidnet.scans.orientation import Affine, nearest_axes
+from napari_kidnet.scans.tiff import is_tiff, read_tiff, write_tiff
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+    from napari_kidnet.scans.scan import Scan
+
+__all__ = ["read_labels", "write_labels", "write_probabilities"]
+
+TOLERANCE_VOXELS = 0.1
+"""Two grids are one if no corner lies farther apart: programs round the numbers of an affine."""
+
+
+def write_labels(path: str | os.PathLike[str], labels: NDArray[Any], like: Scan) -> None:
+    """Write labels as uint8 on the scan's own grid, with the affine, codes and units of its file.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.nii.gz``, ``.nii``, or ``.tif``/``.tiff`` for a stack in (z, y, x).
+    labels : array of integers
+        (z, y, x) of the scan, 0…255.
+    like : Scan
+        The scan they belong to.
+
+    Raises
+    ------
+    LabelsError
+        The labels are not the scan's, or not 0…255.
+    OutputError
+        They cannot be written there.
+    """
+    target = Path(path)
+    if labels.shape != like.shape:
+        raise LabelsError(
+            f"{target} was not written: the labels have {_size(labels.shape)} voxels (z, y, x), "
+            f"and {like.name} has {_size(like.shape)}."
+        )
+    if labels.dtype.kind not in "biu" or (labels.size and not 0 <= labels.min() <= labels.max() <= 255):
+        raise LabelsError(f"{target} was not written: labels are whole numbers from 0 to 255.")
+    small = labels.astype(np.uint8, copy=False)
+    if is_tiff(target):
+        write_tiff(target, small, like.spacing)
+    elif is_nifti(target):
+        write_nifti(target, like.stored.order.to_stored(small), like.stored, np.uint8)
+    else:
+        raise OutputError(f"{target} was not written: labels are written as .nii.gz, .nii or .tif.")
+
+
+def write_probabilities(path: str | os.PathLike[str], probabilities: NDArray[Any], like: Scan) -> None:
+    """Write probabilities as float32 NIfTI with a fourth axis for the class, on the scan's own grid.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.nii.gz`` or ``.nii``.
+    probabilities : array of float
+        (class, z, y, x), 0…1.
+    like : Scan
+        The scan they belong to.
+
+    Raises
+    ------
+    LabelsError
+        They are not the scan's.
+    OutputError
+        They cannot be written there.
+    """
+    target = Path(path)
+    if probabilities.ndim != 4 or probabilities.shape[1:] != like.shape:
+        raise LabelsError(
+            f"{target} was not written: the probabilities have the shape {_size(probabilities.shape)} "
+            f"(class, z, y, x), and {like.name} has {_size(like.shape)} voxels."
+        )
+    if not is_nifti(target):
+        raise OutputError(f"{target} was not written: probabilities are written as .nii.gz or .nii.")
+    stored = like.stored.order.to_stored(np.moveaxis(probabilities, 0, -1))  # (i, j, k, class)
+    write_nifti(target, stored, like.stored, np.float32)
+
+
+def read_labels(
+    path: str | os.PathLike[str], like: Scan | None = None
+) -> NDArray[np.uint8] | NDArray[np.int32]:
+    """Read labels in (z, y, x) LPS.
+
+    Parameters
+    ----------
+    path : path-like
+        A NIfTI file or a TIFF stack.
+    like : Scan, optional
+        The scan they have to lie on; another order of axes in the same place is turned to the scan's.
+
+    Returns
+    -------
+    array of uint8, or int32 if there are numbers above 255
+        (z, y, x).
+
+    Raises
+    ------
+    LabelsError
+        It cannot be read, holds other than whole numbers from 0, or lies on another grid.
+    """
+    source = Path(path)
+    try:
+        volume = (
+            read_tiff(source, like.spacing if like else (1.0, 1.0, 1.0))
+            if is_tiff(source)
+            else read_nifti(source)
+        )
+    except ScanError as error:
+        raise LabelsError(str(error)) from error
+    whole = _whole(volume.values, source)
+    if like is None:
+        return np.ascontiguousarray(nearest_axes(volume.affine).from_stored(whole))
+    if is_tiff(source):  # a stack states no place: it is the scan's if it has its size
+        if whole.shape[::-1] != like.shape:
+            raise LabelsError(_other_size(source, whole.shape[::-1], like))
+        return np.ascontiguousarray(whole.transpose())
+    order = nearest_axes(volume.affine, like.affine)
+    labels = order.from_stored(whole)
+    if labels.shape != like.shape:
+        raise LabelsError(_other_size(source, labels.shape, like))
+    apart = _voxels_apart(order.affine_of(volume.affine, whole.shape), like)
+    if apart > TOLERANCE_VOXELS:
+        raise LabelsError(
+            f"{source} lies elsewhere than {like.name}: their corners are up to {apart:.3g} voxels apart "
+            f"(affines {_affine_text(volume.affine)} and {_affine_text(like.stored.affine)}); "
+            "give labels made on this scan's grid."
+        )
+    return np.ascontiguousarray(labels)  # a copy in memory order, for what comes after
+
+
+def _whole(values: NDArray[Any], source: Path) -> NDArray[np.uint8] | NDArray[np.int32]:
+    """Return the values as uint8, or int32 if there are larger ones."""
+    if values.dtype.kind == "f" and not all(np.array_equal(part, np.rint(part)) for part in values):
+        raise LabelsError(f"{source} holds fractions or NaN, and labels are whole numbers; is it a scan?")
+    low, high = values.min(), values.max()
+    if low < 0 or high > np.iinfo(np.int32).max:
+        raise LabelsError(f"{source} holds values from {low} to {high}, and labels begin at 0; is it a scan?")
+    return values.astype(np.uint8) if high <= 255 else values.astype(np.int32)
+
+
+def _voxels_apart(affine: Affine, like: Scan) -> float:
+    """Return the largest distance between the same corners of two grids of one shape, in voxels."""
+    z, y, x = like.shape
+    far = np.array([x - 1, y - 1, z - 1])
+    corners = np.array(
+        [[*(far * pick), 1] for pick in np.ndindex(2, 2, 2)], np.float64
+    ).T  # (x y z 1, corner)
+    apart = np.linalg.norm(((affine - like.affine) @ corners)[:3], axis=0)
+    return float(apart.max() / min(like.spacing))
+
+
+def _other_size(source: Path, shape: tuple[int, ...], like: Scan) -> str:
+    return (
+        f"{source} has {_size(shape)} voxels (z, y, x), and {like.name} has {_size(like.shape)}; "
+        "give labels made on this scan's grid."
+    )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(size) for size in shape)
+
+
+def _affine_text(affine: Affine) -> str:
+    return str([[round(float(value), 3) for value in row] for row in affine[:3]])
