@@ -1,0 +1,163 @@
+"""What napari asks when a file is opened: NIfTI, TIFF stack, or a folder with a DICOM series.
+
+The reader only reads. The image is on the screen at once; a scan that is to segment itself carries
+a mark, which the viewer's controller acts on once the window is there (`controller.Controller`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from napari_kidnet.errors import KidnetError
+from napari_kidnet.plugin.layers import TOKEN, ScanTag, class_look, placement, scan_keywords
+from napari_kidnet.plugin.settings import preferences
+from napari_kidnet.plugin.telling import tell
+
+if TYPE_CHECKING:
+    from napari_kidnet.scans import Scan
+
+__all__ = ["get_reader"]
+
+LayerData: TypeAlias = tuple[Any, ...]
+Reader: TypeAlias = Callable[[Any], list[LayerData]]
+
+_NOTHING: Final[list[LayerData]] = [(None,)]
+"""What tells napari: read, and there is no layer."""
+
+_LABEL_WORDS: Final = ("label", "seg", "mask", "reviewed", "annotation", "truth", "kidneys")
+_LOOKED_AT: Final = 32
+"""Files of a folder that are looked at before it is said to hold no DICOM."""
+
+
+def get_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return the function that reads a path, or None for what is not ours."""
+    if not isinstance(path, (str, Path)):
+        return None  # a list is a request to stack files, which a scan is not made of
+    file = Path(path)
+    name = file.name.lower()
+    if file.is_dir():
+        return _read if _holds_dicom(file) else None
+    if name.endswith((".nii", ".nii.gz", ".dcm")):
+        return _read
+    if name.endswith((".tif", ".tiff")):
+        return _read if _is_volume(file) else None
+    return None
+
+
+def _read(path: str) -> list[LayerData]:
+    """Read one path; an error of ours is a notification, for `napari FILE` would exit with a traceback."""
+    try:
+        if _is_labels(Path(path)):
+            return [_read_labels(Path(path))]
+        return [_read_scan(Path(path))]
+    except KidnetError as error:
+        tell(error)
+        return list(_NOTHING)
+
+
+def _read_scan(path: Path) -> LayerData:
+    from napari.viewer import current_viewer
+
+    from napari_kidnet.scans import read_scan
+
+    if path.suffix.lower() == ".dcm":
+        path = path.parent
+    wanted = preferences().auto_segment != "never"
+    viewer = current_viewer()
+    if viewer is not None:
+        from napari_kidnet.plugin.controller import Controller
+
+        Controller.of(viewer)
+        if wanted:
+            from napari_kidnet.plugin.warming import warm_up
+
+            warm_up()
+    scan = read_scan(path)
+    return (scan.hu, scan_keywords(scan, segment_on_arrival=wanted), "image")
+
+
+def _read_labels(path: Path) -> LayerData:
+    from napari_kidnet.scans import read_labels
+
+    labels = read_labels(path)
+    grid = _grid_of(path)
+    ours = path.name.lower().endswith(("_labels.nii.gz", "_labels.nii")) and labels.max(initial=0) <= 3
+    keywords = {
+        "name": grid.name,
+        "opacity": 0.6,
+        "metadata": {TOKEN: ScanTag(grid)},
+        **placement(grid.spacing, grid.affine),
+        **(class_look() if ours else {}),
+    }
+    return (labels, keywords, "labels")
+
+
+def _grid_of(path: Path) -> Scan:
+    """Return the grid of a NIfTI file as a scan of zeros that take no memory: for saving on it."""
+    import nibabel as nib
+    import numpy as np
+
+    from napari_kidnet.scans import Scan, StoredGrid
+    from napari_kidnet.scans.orientation import nearest_axes, spacing_of
+    from napari_kidnet.scans.scan import name_of
+
+    image: Any = nib.load(path)
+    i, j, k = image.shape[:3]
+    order = nearest_axes(image.affine)
+    affine = order.affine_of(image.affine, (i, j, k))
+    stored = StoredGrid((i, j, k), image.affine, order, "nifti", image.header.binaryblock)
+    zeros = np.broadcast_to(np.int16(0), order.from_stored(np.empty((i, j, k), np.bool_)).shape)
+    return Scan(zeros, spacing_of(affine), affine, name_of(path), path, stored)
+
+
+def _is_labels(path: Path) -> bool:
+    """Whether a NIfTI file holds labels: whole numbers, and small ones or a name that says so."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return False
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        header: Any = nib.load(path).header
+    except (OSError, ValueError, EOFError, ImageFileError):
+        return False  # `read_scan` has the sentence for it
+    kind = header.get_data_dtype()
+    named = any(word in path.name.lower() for word in _LABEL_WORDS)
+    return bool(kind.kind in "iu" and (named or (kind.itemsize == 1 and _are_few(path))))
+
+
+def _are_few(path: Path) -> bool:
+    import nibabel as nib
+    import numpy as np
+
+    try:
+        image: Any = nib.load(path)
+        return bool(np.max(np.asanyarray(image.dataobj), initial=0) <= 127)
+    except (OSError, ValueError, EOFError):
+        return False
+
+
+def _holds_dicom(folder: Path) -> bool:
+    files = (each for each in sorted(folder.iterdir()) if each.is_file())
+    for _, each in zip(range(_LOOKED_AT), files, strict=False):
+        try:
+            with each.open("rb") as stream:
+                if stream.read(132)[128:] == b"DICM":
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+def _is_volume(path: Path) -> bool:
+    """Whether a TIFF holds one grey volume; pictures and time series are left to other readers."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            return bool(series.ndim == 3 and series.shape[-1] > 4 and series.dtype.kind in "iuf")
+    except (OSError, ValueError, IndexError, tifffile.TiffFileError):
+        return path.is_file() and path.stat().st_size == 0
