@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from napari_kidnet.scans.body import body_mask
 from napari_kidnet.scans.cases import Case, list_cases, read_case
-from napari_kidnet.scans.dicom import SeriesInfo, list_series
+from napari_kidnet.scans.dicom_series import SeriesInfo, list_series
 from napari_kidnet.scans.intensity import normalise
 from napari_kidnet.scans.labels import read_labels, write_labels, write_probabilities
 from napari_kidnet.scans.reading import read_scan, write_scan

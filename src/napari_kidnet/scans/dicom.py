@@ -1,4 +1,4 @@
-"""DICOM series: found in a folder, ordered along their normal, checked for gaps and tilt, turned to HU.
+"""A DICOM series as a volume: ordered along its normal, checked for gaps and tilt, turned to HU.
 
 The stored axes are those dcm2niix would give the NIfTI of the same series: i along the columns'
 direction, j against the rows' (dcm2niix flips them, so that an axial scan is stored to the left, to
@@ -9,89 +9,22 @@ NIfTI files that overlay what dcm2niix makes of it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_kidnet.errors import ScanError
+from napari_kidnet.scans.dicom_series import Slice, choose_series, series_in
 from napari_kidnet.scans.orientation import LPS_TO_RAS, Affine
 from napari_kidnet.scans.scan import StoredVolume
 
 if TYPE_CHECKING:
-    import os
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-__all__ = ["SeriesInfo", "is_dicom", "list_series", "read_dicom"]
-
-HEADER_TAGS = (
-    *("SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "NumberOfFrames"),
-    *(
-        "ImagePositionPatient",
-        "ImageOrientationPatient",
-        "PixelSpacing",
-        "Rows",
-        "Columns",
-        "SamplesPerPixel",
-    ),
-)
-"""All that is read of each file before it is known to be needed."""
-
-NOT_IMAGES = frozenset({"SR", "PR", "KO", "SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "REG", "DOC"})
-"""Companions of a scan that have no slices of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesInfo:
-    """One DICOM series in a folder.
-
-    Attributes
-    ----------
-    uid : str
-        What ``--series`` takes: the series' UID, or ``unnamed-N`` where anonymisation took it away.
-    description : str
-        The scanner's words.
-    slices : int
-        How many files it has.
-    modality : str
-        ``CT`` for what can be segmented.
-    """
-
-    uid: str
-    description: str
-    slices: int
-    modality: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    path: Path
-    header: Dataset
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file says it is DICOM, by its preamble or its suffix."""
-    if path.suffix.lower() in (".dcm", ".dicom", ".ima"):
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def list_series(folder: str | os.PathLike[str]) -> list[SeriesInfo]:
-    """Return the DICOM series in a folder and the folders in it, by UID.
-
-    Raises
-    ------
-    ScanError
-        It is not a folder, or holds no DICOM images.
-    """
-    return [_info(uid, slices) for uid, slices in _series_in(Path(folder)).items()]
+__all__ = ["read_dicom"]
 
 
 def read_dicom(source: Path, series: str | None = None) -> StoredVolume:
@@ -115,12 +48,12 @@ def read_dicom(source: Path, series: str | None = None) -> StoredVolume:
         There is no CT series, several, or one with missing or uneven slices or a tilted gantry.
     """
     folder = source if source.is_dir() else source.parent
-    found = _series_in(folder)
+    found = series_in(folder)
     if series is None and not source.is_dir():
         series = next(
             (uid for uid, files in found.items() if any(each.path == source for each in files)), None
         )
-    slices = _choose(found, series, folder)
+    slices = choose_series(found, series, folder)
     _check_kind(slices, folder)
     normal, ordered = _ordered(slices)
     affine = _affine_of(ordered, normal, folder)
@@ -128,57 +61,7 @@ def read_dicom(source: Path, series: str | None = None) -> StoredVolume:
     return StoredVolume(values[:, ::-1].transpose(2, 1, 0), affine, "dicom")
 
 
-def _series_in(folder: Path) -> dict[str, list[_Slice]]:
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    if not folder.is_dir():
-        raise ScanError(f"{folder} is not a folder; give the folder with the DICOM files.")
-    found: dict[str, list[_Slice]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR"):
-        try:
-            # force: files without a preamble are read, but only where the suffix says DICOM
-            force = path.suffix.lower() in (".dcm", ".ima")
-            header = pydicom.dcmread(
-                path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=force
-            )
-            if "Rows" not in header or header.get("Modality") in NOT_IMAGES:
-                continue
-        except (InvalidDicomError, OSError, ValueError, EOFError, KeyError):
-            continue
-        uid = str(header.get("SeriesInstanceUID") or "") or f"unnamed-{header.get('SeriesNumber') or 1}"
-        found.setdefault(uid, []).append(_Slice(path, header))
-    if not found:
-        raise ScanError(
-            f"{folder} holds no DICOM images; "
-            "give a folder with a DICOM series, a NIfTI file or a TIFF stack."
-        )
-    return dict(sorted(found.items()))
-
-
-def _info(uid: str, slices: list[_Slice]) -> SeriesInfo:
-    header = slices[0].header
-    description = str(header.get("SeriesDescription") or "without description")
-    return SeriesInfo(uid, description, len(slices), str(header.get("Modality") or "unknown"))
-
-
-def _choose(found: dict[str, list[_Slice]], series: str | None, folder: Path) -> list[_Slice]:
-    fitting = [uid for uid in found if series is None or uid == series or uid.endswith(series)]
-    if series in fitting:
-        fitting = [series]
-    if len(fitting) == 1:
-        return found[fitting[0]]
-    listed = "; ".join(
-        f"{each.uid} ({each.modality}, {each.description}, {each.slices} slices)"
-        for each in (_info(uid, found[uid]) for uid in found)
-    )
-    if series is None:
-        raise ScanError(f"{folder} holds {len(found)} DICOM series, choose one with --series UID: {listed}.")
-    problem = "no DICOM series" if not fitting else "several DICOM series"
-    raise ScanError(f"{folder} holds {problem} {series!r}, choose one with --series UID: {listed}.")
-
-
-def _check_kind(slices: list[_Slice], folder: Path) -> None:
+def _check_kind(slices: list[Slice], folder: Path) -> None:
     """Raise unless the series is of CT slices of one size and direction."""
     first = slices[0].header
     modality = str(first.get("Modality") or "unknown")
@@ -214,14 +97,14 @@ def _differs(header: Dataset, first: Dataset) -> bool:
     return any(not np.allclose(_numbers(header, tag), _numbers(first, tag), atol=near) for tag, near in tags)
 
 
-def _ordered(slices: list[_Slice]) -> tuple[NDArray[np.float64], list[_Slice]]:
+def _ordered(slices: list[Slice]) -> tuple[NDArray[np.float64], list[Slice]]:
     """Return the normal, in DICOM's LPS, and the slices in its direction."""
     direction = _numbers(slices[0].header, "ImageOrientationPatient")
     normal = np.cross(direction[:3], direction[3:])
     return normal, sorted(slices, key=lambda each: float(_position(each) @ normal))
 
 
-def _affine_of(ordered: list[_Slice], normal: NDArray[np.float64], folder: Path) -> Affine:
+def _affine_of(ordered: list[Slice], normal: NDArray[np.float64], folder: Path) -> Affine:
     """Return the affine of the stored axes (i, j, k), after checking that the slices stack to a block."""
     positions = np.array([_position(each) for each in ordered])  # (slice, x y z) in LPS
     header = ordered[0].header
@@ -275,7 +158,7 @@ def _check_steps(heights: NDArray[np.float64], folder: Path) -> None:
         )
 
 
-def _hu_of(each: _Slice) -> NDArray[Any]:
+def _hu_of(each: Slice) -> NDArray[Any]:
     """Decode a slice, (row, column), and apply its own slope and intercept."""
     import pydicom
 
@@ -304,7 +187,7 @@ def _hu_of(each: _Slice) -> NDArray[Any]:
     return scaled
 
 
-def _position(each: _Slice) -> NDArray[np.float64]:
+def _position(each: Slice) -> NDArray[np.float64]:
     return _numbers(each.header, "ImagePositionPatient")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_kidnet.scans.scan import HU
 
-__all__ = ["hounsfield", "normalise"]
+__all__ = ["all_whole", "hounsfield", "normalise"]
 
 SAMPLE = 1_000_000
 """Voxels looked at for the histogram; the peaks are thousands of voxels high in any CT."""
@@ -163,11 +163,15 @@ def _shifted(values: NDArray[Any], offset: float) -> NDArray[Any]:
     return values.astype(np.float64) + offset
 
 
+def all_whole(values: NDArray[Any]) -> bool:
+    """Whether there are no fractions, slice by slice: a whole comparison would cost two volumes more."""
+    return all(np.array_equal(part, np.rint(part)) for part in np.moveaxis(values, -1, 0))
+
+
 def _exact(values: NDArray[Any]) -> HU:
     """Return int16 if that loses nothing, else float32."""
     limits = np.iinfo(np.int16)
     fits = values.min() >= limits.min and values.max() <= limits.max
-    # slice by slice: a whole volume's comparison would cost two more volumes of memory
-    if fits and (values.dtype.kind != "f" or all(np.array_equal(part, np.rint(part)) for part in values)):
+    if fits and (values.dtype.kind != "f" or all_whole(values)):
         return values.astype(np.int16)
     return values.astype(np.float32)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_kidnet.errors import LabelsError, OutputError, ScanError
+from napari_kidnet.scans.intensity import all_whole
 from napari_kidnet.scans.nifti import is_nifti, read_nifti, write_nifti
 from napari_kidnet.scans.orientation import Affine, nearest_axes
 from napari_kidnet.scans.tiff import is_tiff, read_tiff, write_tiff
@@ -141,12 +142,12 @@ def read_labels(
             f"(affines {_affine_text(volume.affine)} and {_affine_text(like.stored.affine)}); "
             "give labels made on this scan's grid."
         )
-    return np.ascontiguousarray(labels)  # a copy in memory order, for what comes after
+    return np.ascontiguousarray(labels)
 
 
-def _whole(values: NDArray[Any], source: Path) -> NDArray[np.uint8] | NDArray[np.int32]:
+def _whole(values: NDArray[Any], source: Path) -> NDArray[Any]:
     """Return the values as uint8, or int32 if there are larger ones."""
-    if values.dtype.kind == "f" and not all(np.array_equal(part, np.rint(part)) for part in values):
+    if values.dtype.kind == "f" and not all_whole(values):
         raise LabelsError(f"{source} holds fractions or NaN, and labels are whole numbers; is it a scan?")
     low, high = values.min(), values.max()
     if low < 0 or high > np.iinfo(np.int32).max:

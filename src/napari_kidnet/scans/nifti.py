@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from napari_kidnet.errors import ScanError
+from napari_kidnet.scans.orientation import spacing_of
 from napari_kidnet.scans.scan import StoredGrid, StoredVolume, spacing_text
 from napari_kidnet.scans.writing import write_atomically
 
@@ -31,6 +32,9 @@ GEOMETRY = (
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units"),
 )
 """The header fields that say where the voxels lie; ``pixdim`` is taken in part."""
+
+SMALLEST_MM, LARGEST_MM = 0.02, 50.0
+"""No CT of a body has smaller or larger voxels; a header that says so has the wrong unit."""
 
 COMPRESSION = 1
 """isal's level 1 packs labels within a few percent of level 2 in half the time."""
@@ -63,8 +67,9 @@ def read_nifti(path: Path) -> StoredVolume:
     except ValueError as error:
         raise ScanError(f"{path} has an orientation that cannot be worked out ({error}).") from error
     check_affine(affine, path)
+    affine, notes = _in_mm(affine, header, path)
     values = _voxels_of(data, header, shape, path)
-    return StoredVolume(_scaled(values, header), affine, "nifti", header.binaryblock)
+    return StoredVolume(_scaled(values, header), affine, "nifti", header.binaryblock, notes)
 
 
 def write_nifti(path: Path, values: NDArray[Any], grid: StoredGrid, dtype: DTypeLike) -> None:
@@ -172,6 +177,18 @@ def _check_pixdim(header: Nifti1Header, path: Path) -> None:
         )
 
 
+def _in_mm(affine: Affine, header: Nifti1Header, path: Path) -> tuple[Affine, tuple[str, ...]]:
+    """Turn the header's metres or micrometres to mm, unless no CT has such voxels."""
+    unit, mm = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
+    spacing = spacing_of(affine @ np.diag([mm, mm, mm, 1.0]))
+    if min(spacing) < SMALLEST_MM or max(spacing) > LARGEST_MM:
+        note = (
+            f"{path} gives its voxels of {spacing_text(spacing_of(affine))} as {unit}; they are taken as mm."
+        )
+        return affine, (note,) if mm != 1.0 else ()
+    return np.diag([mm, mm, mm, 1.0]) @ affine, ()
+
+
 def _voxels_of(data: bytes, header: Nifti1Header, shape: tuple[int, int, int], path: Path) -> NDArray[Any]:
     from nibabel.spatialimages import HeaderDataError
 
@@ -201,8 +218,12 @@ def _scaled(values: NDArray[Any], header: Nifti1Header) -> NDArray[Any]:
     if (slope, intercept) == (1.0, 0.0):
         return values
     if values.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer():
-        return values.astype(np.int64) * int(slope) + int(intercept)
-    return values.astype(np.float64) * slope + intercept
+        wide = np.int64 if values.dtype.itemsize > 2 else np.int32
+        return values.astype(wide) * int(slope) + int(intercept)
+    scaled = np.empty(values.shape, np.float32, order="F")
+    for slab in range(values.shape[2]):  # a whole volume of float64 would be four times the file
+        scaled[:, :, slab] = values[:, :, slab] * np.float64(slope) + intercept
+    return scaled
 
 
 def _header_for(shape: tuple[int, ...], grid: StoredGrid, dtype: np.dtype[Any]) -> bytes:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_kidnet.errors import OutputError, ScanError, SettingsError
-from napari_kidnet.scans.dicom import is_dicom, read_dicom
+from napari_kidnet.scans.dicom import read_dicom
+from napari_kidnet.scans.dicom_series import is_dicom
 from napari_kidnet.scans.intensity import hounsfield
 from napari_kidnet.scans.nifti import is_nifti, read_nifti, write_nifti
 from napari_kidnet.scans.scan import Scan, StoredVolume
