@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_kidnet.classes import VESSELS
-from napari_kidnet.errors import OutputError
 from napari_kidnet.evaluation.pictures import Picture, png_bytes
 from napari_kidnet.evaluation.report import FIGURES, REGIONS
+from napari_kidnet.scans.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,16 +70,8 @@ def write_html(
     """
     target = Path(path)
     text = html_of(figures, pictures, title=title, notes=notes)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"The report {target} cannot be written ({error.strerror or error}); choose another folder."
-        ) from error
+    with write_atomically(target) as partial:
+        partial.write_text(text, encoding="utf-8")
     return target
 
 
@@ -135,7 +125,8 @@ def _volume_table(figures: Mapping[str, Any]) -> str:
         )
     return (
         "<h2>False positives and islands</h2><table><thead><tr><th>Class</th>"
-        f"<th>False-positive volume, mL</th><th>Islands</th><th>Islands of the truth</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        "<th>False-positive volume, mL</th><th>Islands</th><th>Islands of the truth</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )
 
 

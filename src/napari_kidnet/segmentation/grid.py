@@ -79,16 +79,24 @@ class AxisGrid:
     def reading_weights(self, start: int, stop: int) -> tuple[int, int, NDArray[np.float32]]:
         """Return the scan range and the matrix (network voxel, scan voxel) that resample onto ``start…stop``.
 
-        Linear where the network's voxels are the finer ones; where they are coarser, the triangle is widened
-        to their size, so that what lies between two of them is averaged and not skipped (antialiasing).
+        Linear where the network's voxels are the finer ones. Where they are coarser, the linear interpolant
+        is averaged over a stretch, so that what lies between two of them is not skipped (antialiasing). A
+        widened triangle, the usual way, would shift edges to and fro by up to 6 % of a voxel.
         """
+        if self.same:
+            return start, stop, np.eye(stop - start, dtype=np.float32)
         centres = self.to_scan(np.arange(start, stop, dtype=np.float64))
-        reach = max(1.0, 1.0 / self.ratio)
+        # The variance of a coarse voxel is that of a scan's voxel and of this stretch together.
+        stretch = np.sqrt(max(0.0, self.ratio**-2 - 1.0))
+        reach = 1.0 + stretch / 2
         low = int(np.clip(np.floor(centres[0] - reach), 0, self.scan_length - 1))
         high = int(np.clip(np.ceil(centres[-1] + reach) + 1, low + 1, self.scan_length))
         centres = np.clip(centres, 0.0, self.scan_length - 1.0)
-        distance = np.abs(np.arange(low, high)[None, :] - centres[:, None]) / reach
-        weights = np.maximum(0.0, 1.0 - distance)
+        distance = np.arange(low, high)[None, :] - centres[:, None]
+        if stretch < 1e-6:
+            weights = np.maximum(0.0, 1.0 - np.abs(distance))
+        else:
+            weights = _below(distance + stretch / 2) - _below(distance - stretch / 2)
         weights /= weights.sum(axis=1, keepdims=True)
         return low, high, weights.astype(np.float32)
 
@@ -191,6 +199,13 @@ class NetworkGrid:
             along = z.writing_weights(box[0].start, box[0].stop, inner[0][0], size[1])
             block = np.stack([_mix_planes(along, each) for each in block])
         return block
+
+
+def _below(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the area of the triangle of linear interpolation, from −1 to 1, up to a distance."""
+    at = np.clip(distance, -1.0, 1.0)
+    area: NDArray[np.float64] = np.where(at < 0.0, 0.5 * (1.0 + at) ** 2, 1.0 - 0.5 * (1.0 - at) ** 2)
+    return area
 
 
 def _mix_planes(weights: NDArray[np.float32], block: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -66,7 +66,8 @@ class Predictor:
         if str(self._engine.device).startswith("cuda"):
             import torch
 
-            budget = 0.5 * torch.cuda.mem_get_info()[0]
+            if torch.cuda.is_available():
+                budget = 0.5 * torch.cuda.mem_get_info()[0]
         return int(np.clip(budget / per_voxel, 64**3, LARGEST_WINDOW))
 
     @property
