@@ -17,14 +17,8 @@ __all__ = ["SeriesInfo", "Slice", "choose_series", "is_dicom", "list_series", "s
 
 HEADER_TAGS = (
     *("SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "NumberOfFrames"),
-    *(
-        "ImagePositionPatient",
-        "ImageOrientationPatient",
-        "PixelSpacing",
-        "Rows",
-        "Columns",
-        "SamplesPerPixel",
-    ),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("Rows", "Columns", "SamplesPerPixel"),
 )
 """All that is read of each file before it is known to be needed."""
 
@@ -85,6 +79,7 @@ def list_series(folder: str | os.PathLike[str]) -> list[SeriesInfo]:
 
 
 def series_in(folder: Path) -> dict[str, list[Slice]]:
+    """Return the files of each series in a folder and the folders in it, by UID."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
@@ -119,6 +114,7 @@ def _info(uid: str, slices: list[Slice]) -> SeriesInfo:
 
 
 def choose_series(found: dict[str, list[Slice]], series: str | None, folder: Path) -> list[Slice]:
+    """Return the series asked for, by its UID or the end of it, or the only one there is."""
     fitting = [uid for uid in found if series is None or uid == series or uid.endswith(series)]
     if series in fitting:
         fitting = [series]

@@ -25,6 +25,9 @@ __all__ = ["all_whole", "hounsfield", "normalise"]
 SAMPLE = 1_000_000
 """Voxels looked at for the histogram; the peaks are thousands of voxels high in any CT."""
 
+LEAST_SOFT_TISSUE = 0.02
+"""Part of a CT of the body between fat and contrast; HU from which 1024 was taken twice have less."""
+
 USUAL_OFFSET = 1024
 """Scanners store CT as unsigned numbers with −1024 HU as zero."""
 
@@ -118,8 +121,9 @@ def _offset_of(values: NDArray[Any], low: float, high: float, path: Path) -> int
     sample = values[tuple(slice(None, None, step) for _ in range(values.ndim))].astype(np.float32).ravel()
     inside = sample[sample > low]  # the lowest value is often padding outside the field of view
     if _looks_shifted(inside):
-        return -_shift_of(inside, low, found)
-    if np.mean(sample < -20) >= 0.001:
+        return -_shift_of(inside, found)
+    soft = np.mean((sample > -250) & (sample < 400))
+    if np.mean(sample < -20) >= 0.001 and soft >= LEAST_SOFT_TISSUE:
         return 0
     if low >= 0 and high <= 255:
         raise ScanError(
@@ -142,14 +146,13 @@ def _looks_shifted(inside: NDArray[np.float32]) -> bool:
     return bool(np.mean((dense > 824) & (dense < 1324)) > 0.85 and 900 < np.median(dense) < 1200)
 
 
-def _shift_of(inside: NDArray[np.float32], low: float, found: str) -> int:
+def _shift_of(inside: NDArray[np.float32], found: str) -> int:
     """Tell HU + 1024, with air near 24, from HU + 1000, with air at 0."""
     air = np.histogram(inside[(inside > -150) & (inside < 150)], np.arange(-150, 154, 4))[0]
     if air.sum() < 0.01 * inside.size:  # a crop without air: the scanners' own offset
         return USUAL_OFFSET
-    smooth = np.convolve(air, np.ones(3), "same")
-    peak = float(np.arange(-148, 152, 4)[int(np.argmax(smooth))])
-    if 8 < peak < 64:
+    peak = float(np.arange(-148, 152, 4)[int(np.argmax(np.convolve(air, np.ones(3), "same")))])
+    if peak > 8:  # near 24, or above it where foam and clothes are all the air there is
         return USUAL_OFFSET
     raise ScanError(
         f"{found} with air near {peak:g}, which may be HU + 1000 or HU + 1024; "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from io import BytesIO
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -121,9 +121,11 @@ def _bytes_of(path: Path) -> bytes:
         raise ScanError(f"{path} cannot be read: {error.strerror or error}.") from error
     if data[:2] != b"\x1f\x8b":
         return data
+    # isal's type stubs declare the class as an instance
+    damage = cast("type[Exception]", isal_zlib.IsalError)
     try:
         inflated: bytes = igzip.decompress(data)
-    except (EOFError, isal_zlib.IsalError, OSError) as error:
+    except (EOFError, damage, OSError) as error:
         raise ScanError(
             f"{path} is cut off or damaged: its compressed data cannot be unpacked to the end; copy it again."
         ) from error
@@ -182,9 +184,8 @@ def _in_mm(affine: Affine, header: Nifti1Header, path: Path) -> tuple[Affine, tu
     unit, mm = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
     spacing = spacing_of(affine @ np.diag([mm, mm, mm, 1.0]))
     if min(spacing) < SMALLEST_MM or max(spacing) > LARGEST_MM:
-        note = (
-            f"{path} gives its voxels of {spacing_text(spacing_of(affine))} as {unit}; they are taken as mm."
-        )
+        size = spacing_text(spacing_of(affine)).removesuffix(" mm")
+        note = f"{path} states a voxel size of {size} {unit}, which is taken as mm."
         return affine, (note,) if mm != 1.0 else ()
     return np.diag([mm, mm, mm, 1.0]) @ affine, ()
 

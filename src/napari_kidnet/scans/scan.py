@@ -31,7 +31,7 @@ class StoredGrid:
     shape : tuple of int
         Voxels along the stored axes (i, j, k).
     affine : array, shape (4, 4)
-        From stored indices (i, j, k) to mm, right-front-head, as nibabel reads it.
+        From stored indices (i, j, k) to mm, right-front-head, as nibabel reads it (in mm where it is not).
     order : AxisOrder
         The way to (z, y, x) LPS and back.
     format : str
