@@ -173,6 +173,7 @@ def _segment_one(
     if task.probabilities is not None:
         _write_probabilities(task.probabilities, prediction, scan)
     write_labels(task.labels, prediction.labels, scan)  # last: where it is, all is
+    device, _, engine = prediction.where.partition(";")[0].partition(", ")
     voxels, ml = volumes_by_class(prediction.labels, scan.spacing)
     return {
         "scan": str(task.scan),
@@ -180,6 +181,8 @@ def _segment_one(
         "labels": str(task.labels),
         "probabilities": None if task.probabilities is None else str(task.probabilities),
         "seconds": round(time.monotonic() - began, 2),
+        "device": device,
+        "engine": engine,
         "ran_on": prediction.where,
         "notes": list(scan.notes),
         "sensitivity": round(float(prediction.sensitivity), 4),

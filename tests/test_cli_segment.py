@@ -1,0 +1,207 @@
+"""``kidnet segment``: where labels go, what is said about them, and what a killed run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_kidnet.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AFFINE = np.array([[0.0, -0.8, 0.0, 30.0], [0.9, 0.0, 0.0, -20.0], [0.0, 0.0, -2.0, 7.0], [0, 0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> Path:
+    """A tiny network that nobody trained, with every class as likely: it labels a good deal."""
+    from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings, network_weights, save_checkpoint
+
+    settings = KidNetSettings(base=4, levels=2)
+    path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
+    save_checkpoint(path, Checkpoint(network=settings, weights=network_weights(KidNet(settings))))
+    return path
+
+
+@pytest.fixture
+def scans(tmp_path) -> list[Path]:
+    """Two scans, stored in an unusual order of axes."""
+    paths = []
+    for seed, name in enumerate(("one_ct.nii.gz", "two.nii")):
+        hu = np.full((24, 22, 18), -1000, np.int16)
+        hu[3:-3, 3:-3] = np.random.default_rng(seed).normal(40, 60, (18, 16, 18))
+        nib.save(nib.Nifti1Image(hu, AFFINE), tmp_path / name)
+        paths.append(tmp_path / name)
+    return paths
+
+
+@pytest.fixture
+def segment(network, capsys):
+    """Run the verb; return its status and what it said on both ways out."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        argv = [*map(str, words), "--checkpoint", str(network), "--engine", "torch", "--device", "cpu"]
+        status = main(["segment", *argv])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_labels_lie_on_the_scan_s_own_grid(scans, segment, tmp_path):
+    out = tmp_path / "labels.nii.gz"
+    status, said, _ = segment(scans[0], "--out", out)
+    image = nib.load(out)
+    assert status == 0
+    assert image.shape == (24, 22, 18)
+    assert image.get_data_dtype() == np.uint8
+    assert np.array_equal(image.affine, nib.load(scans[0]).affine)
+    assert str(out) in said
+    assert "artery" in said
+
+
+def test_python_and_the_command_line_agree(scans, segment, network, tmp_path):
+    from napari_kidnet import load_checkpoint, read_labels, read_scan
+    from napari_kidnet import segment as segment_in_python
+    from napari_kidnet.segmentation import SegmentSettings
+
+    assert segment(scans[0], "--out", tmp_path / "labels.nii.gz")[0] == 0
+    scan = read_scan(scans[0])
+    expected = segment_in_python(
+        scan, load_checkpoint(network), SegmentSettings(device="cpu", engine="torch")
+    )
+    assert np.array_equal(read_labels(tmp_path / "labels.nii.gz", scan), expected)
+
+
+def test_a_batch_goes_on_after_a_scan_that_fails(scans, segment, tmp_path):
+    out, summary = tmp_path / "results", tmp_path / "summary.json"
+    missing = tmp_path / "missing.nii.gz"
+    status, _, err = segment(scans[0], missing, scans[1], "--out", out, "--json", summary, "--quiet")
+    assert status == 1
+    assert sorted(path.name for path in out.iterdir()) == ["one_labels.nii.gz", "two_labels.nii.gz"]
+    reports = json.loads(summary.read_text())["scans"]
+    assert [report["error"] is None for report in reports] == [True, False, True]
+    assert reports[1]["scan"] == str(missing)
+    last = err.splitlines()[-1]
+    assert "2 of 3" in last
+    assert "missing.nii.gz" in last
+    assert all(line.startswith("kidnet: ") for line in err.splitlines())
+
+
+def test_the_summary_agrees_with_the_files(scans, segment, tmp_path):
+    out = tmp_path / "labels.nii.gz"
+    status, said, _ = segment(scans[0], "--out", out, "--sensitivity", 1, "--json", "-")
+    (report,) = json.loads(said)["scans"]
+    labels = np.asarray(nib.load(out).dataobj)
+    assert status == 0
+    names = ("artery", "vein", "collecting_system")
+    assert report["voxels"] == {name: int((labels == at).sum()) for at, name in enumerate(names, 1)}
+    volume = abs(np.linalg.det(AFFINE[:3, :3])) / 1000
+    assert report["ml"] == {name: pytest.approx(n * volume, abs=1e-3) for name, n in report["voxels"].items()}
+    assert (report["device"], report["sensitivity"], report["labels"]) == ("cpu", 1.0, str(out))
+    assert set(report) == {
+        *("scan", "error", "labels", "probabilities", "seconds", "device", "engine", "ran_on", "notes"),
+        *("sensitivity", "voxels", "ml"),
+    }
+
+
+def test_probabilities_add_up_and_agree_with_the_labels(scans, segment, tmp_path):
+    out = tmp_path / "results"
+    status, _, _ = segment(scans[0], "--out", out, "--probabilities", out, "--sensitivity", 1)
+    values = np.asarray(nib.load(out / "one_probabilities.nii.gz").dataobj)
+    labels = np.asarray(nib.load(out / "one_labels.nii.gz").dataobj)
+    assert status == 0
+    assert values.shape == (24, 22, 18, 4)
+    assert np.allclose(values.sum(-1), 1, atol=0.01)
+    likely = np.sort(values, axis=-1)
+    clear = likely[..., -1] - likely[..., -2] > 0.01
+    assert np.array_equal(values.argmax(-1)[clear], labels[clear])
+
+
+def test_nothing_is_labelled_outside_of_the_box(scans, segment, tmp_path):
+    from napari_kidnet import read_labels, read_scan
+
+    out = tmp_path / "labels.nii.gz"
+    assert segment(scans[0], "--out", out, "--sensitivity", 1, "--box", 2, 9, 4, 20, 3, 12)[0] == 0
+    labels = read_labels(out, read_scan(scans[0]))
+    inside = np.zeros(labels.shape, bool)
+    inside[2:9, 4:20, 3:12] = True
+    assert not labels[~inside].any()
+
+
+def test_overwrite_replaces_and_nothing_else_is_left(scans, segment, tmp_path):
+    out = tmp_path / "results"
+    assert segment(scans[0], "--out", out)[0] == 0
+    (out / "one_labels.nii.gz").write_bytes(b"old")
+    assert segment(scans[0], "--out", out)[0] == 1
+    assert (out / "one_labels.nii.gz").read_bytes() == b"old"
+    assert segment(scans[0], "--out", out, "--overwrite")[0] == 0
+    assert nib.load(out / "one_labels.nii.gz").shape == (24, 22, 18)
+    assert [path.name for path in out.iterdir()] == ["one_labels.nii.gz"]
+
+
+def test_quiet_is_quiet(scans, segment, tmp_path):
+    assert segment(scans[0], "--out", tmp_path / "labels.nii.gz", "--quiet")[2] == ""
+
+
+def test_a_wish_that_cannot_be_met_is_told(scans, segment, tmp_path):
+    out = tmp_path / "labels.nii.gz"
+    for words, said in ((("--sensitivity", 7), "7"), (("--box", 5, 5, 0, 9, 0, 9), "box")):
+        status, _, err = segment(scans[0], "--out", out, *words)
+        assert status == 1
+        assert said in err.splitlines()[-1]
+    assert not out.exists()
+
+
+# Starts the verb again and again, each time in a child whose modules are loaded already, and kills
+# it at a moment drawn at random.
+KILLER = """
+import os, random, signal, sys, time
+import torch, nibabel, rich.progress
+import napari_kidnet.network, napari_kidnet.segmentation, napari_kidnet.scans
+from napari_kidnet.cli import main
+out, argv = sys.argv[1], sys.argv[2:]
+torch.set_num_threads(1)
+chance, finished, whole = random.Random(5), 0, None
+began = time.monotonic()
+if os.fork() == 0:
+    os._exit(main(argv))
+os.wait()
+took = time.monotonic() - began
+whole = open(out, "rb").read()
+for _ in range(20):
+    os.unlink(out)
+    child = os.fork()
+    if child == 0:
+        os._exit(main(argv))
+    time.sleep(chance.uniform(0, 1.3 * took))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    if os.path.exists(out):
+        finished += 1
+        assert open(out, "rb").read() == whole, "part of a result under the final name"
+    else:
+        open(out, "wb").close()
+print(finished)
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+def test_a_killed_run_leaves_nothing_under_the_final_name(scans, network, tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    out = folder / "labels.nii.gz"
+    argv = ["segment", scans[0], "--out", out, "--checkpoint", network, "--engine", "torch", "--quiet"]
+    command = [sys.executable, "-c", KILLER, str(out), *map(str, [*argv, "--device", "cpu", "--threads", 1])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert 0 <= int(done.stdout) <= 20
+    stray = [path.name for path in folder.iterdir() if path != out]
+    assert all(name.startswith(".") for name in stray), stray
