@@ -102,11 +102,15 @@ def draw_segments(
         allowed[list(over)] = True
     for segment in segments:
         centres, radii = _sampled(segment, float(voxel.min()))
-        where = _covered(centres, radii, voxel, np.asarray(flatten, np.float64))
-        inside = np.all((where >= 0) & (where < structures.shape), axis=1)
-        index = tuple(where[inside].T)
-        free = allowed[structures[index]]
-        structures[tuple(axis[free] for axis in index)] = structure
+        reach = radii[:, None] * np.asarray(flatten) + 2.0 * voxel
+        near = np.all((centres > -reach) & (centres < np.asarray(structures.shape) * voxel + reach), axis=1)
+        if not near.any():
+            continue
+        centres, radii = centres[near], radii[near]
+        _draw_line(structures, np.rint(centres / voxel).astype(np.intp), structure, allowed)
+        chosen = _ball_places(centres, radii, 0.5 * float(voxel.min()) / max(flatten))
+        for centre, radius in zip(centres[chosen], radii[chosen], strict=True):
+            _draw_ball(structures, centre / voxel, radius * np.asarray(flatten) / voxel, structure, allowed)
 
 
 def _sampled(segment: Segment, least_voxel: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -123,39 +127,45 @@ def _sampled(segment: Segment, least_voxel: float) -> tuple[NDArray[np.float64],
     return centres, np.interp(at, along, radii)
 
 
-def _covered(
-    centres: NDArray[np.float64],
-    radii: NDArray[np.float64],
-    voxel: NDArray[np.float64],
-    flat: NDArray[np.float64],
+def _ball_places(
+    centres: NDArray[np.float64], radii: NDArray[np.float64], least_mm: float
 ) -> NDArray[np.intp]:
-    """Return the voxels (n, 3) within the balls, and those that the centres lie in."""
-    nearest = np.rint(centres / voxel).astype(np.intp)
-    found = [nearest]
-    thick = radii * flat.max() >= 0.5 * voxel.min()
-    # Balls need not be as dense as the line of voxels: at a quarter of the radius the bumps are r/128.
-    keep = np.zeros(len(radii), bool)
-    last = None
-    for i in np.flatnonzero(thick):
-        if (
-            last is None
-            or np.linalg.norm(centres[i] - centres[last]) >= 0.25 * radii[i]
-            or i == len(radii) - 1
-        ):
-            keep[i] = True
-            last = i
-    if not keep.any():
-        return np.unique(nearest, axis=0)
-    reach = np.ceil(radii[keep].max() * flat / voxel).astype(int) + 1
-    offsets = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1).reshape(
-        -1, 3
+    """Choose the samples that get a ball: at a quarter of the radius the bumps between balls are r/128."""
+    if len(radii) > 1:
+        steps = np.r_[0.0, np.linalg.norm(np.diff(centres, axis=0), axis=1)]
+        count = np.floor(np.cumsum(steps / np.maximum(0.25 * radii, 1e-3)))
+        places = np.flatnonzero(np.r_[True, np.diff(count) > 0] | (np.arange(len(radii)) == len(radii) - 1))
+    else:
+        places = np.arange(len(radii))
+    return places[radii[places] >= least_mm]
+
+
+def _draw_line(
+    structures: NDArray[np.uint8], index: NDArray[np.intp], structure: int, allowed: NDArray[np.bool_]
+) -> None:
+    """Set the voxels (n, 3) that a path runs through."""
+    inside = np.all((index >= 0) & (index < structures.shape), axis=1)
+    z, y, x = index[inside].T
+    free = allowed[structures[z, y, x]]
+    structures[z[free], y[free], x[free]] = structure
+
+
+def _draw_ball(
+    structures: NDArray[np.uint8],
+    centre: NDArray[np.float64],
+    reach: NDArray[np.float64],
+    structure: int,
+    allowed: NDArray[np.bool_],
+) -> None:
+    """Set the voxels of an ellipsoid given in voxels."""
+    start = [max(0, int(np.ceil(c - r))) for c, r in zip(centre, reach, strict=True)]
+    stop = [min(n, int(np.floor(c + r)) + 1) for n, c, r in zip(structures.shape, centre, reach, strict=True)]
+    if any(b <= a for a, b in zip(start, stop, strict=True)):
+        return
+    z, y, x = (
+        ((np.arange(a, b) - c) / r) ** 2 for a, b, c, r in zip(start, stop, centre, reach, strict=True)
     )
-    at_once = max(1, 2_000_000 // len(offsets))
-    chosen = np.flatnonzero(keep)
-    for start in range(0, len(chosen), at_once):
-        part = chosen[start : start + at_once]
-        candidates = nearest[part, None] + offsets  # (balls, offsets, 3)
-        away = (candidates * voxel - centres[part, None]) / flat
-        hit = np.einsum("bok,bok->bo", away, away) <= radii[part, None] ** 2
-        found.append(candidates[hit])
-    return np.concatenate(found)
+    part = structures[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
+    inside = z[:, None, None] + (y[:, None] + x) <= 1.0
+    inside &= allowed[part]
+    part[inside] = structure

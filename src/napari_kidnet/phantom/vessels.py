@@ -67,12 +67,13 @@ def grow_renal_vessels(
     artery: bool = True,
     vein: bool = True,
     collecting: bool = True,
+    kidney: Kidney | None = None,
 ) -> None:
     """Grow one kidney's artery, vein and collecting system into a volume, in place.
 
-    The artery leaves the aorta (on the right behind the vena cava), the vein reaches the vena cava (on the left
-    in front of the aorta), the ureter runs down in front of the psoas. What has no counterpart in the volume (no
-    kidney, no aorta, no vena cava) is left out. Every voxel drawn is connected to its origin.
+    The artery leaves the aorta (on the right behind the vena cava), the vein reaches the vena cava (on the
+    left in front of the aorta), the ureter runs down in front of the psoas. What has no counterpart in the
+    volume (no kidney, no aorta, no vena cava) is left out. Every voxel drawn is connected to its origin.
 
     Parameters
     ----------
@@ -86,6 +87,8 @@ def grow_renal_vessels(
         Source of all randomness.
     artery, vein, collecting : bool
         What to grow.
+    kidney : Kidney, optional
+        The kidney's place, where most of it lies outside of the volume; found in the volume otherwise.
     """
     aorta = _course(structures, spacing, (_S.AORTA, _S.PLAQUE))
     cava = _course(structures, spacing, (_S.VENA_CAVA,))
@@ -94,7 +97,7 @@ def grow_renal_vessels(
         towards = great.middle_mm.mean(axis=0)
     else:
         towards = 0.5 * np.array(structures.shape) * spacing
-    kidney = find_kidney(structures, spacing, side, towards)
+    kidney = kidney or find_kidney(structures, spacing, side, towards)
     if kidney is None:
         return
     targets = _spread(kidney.shell_mm, int(rng.integers(24, 56)), rng)
