@@ -1,4 +1,4 @@
-"""A checkpoint without a file, and an engine that is a smoothing filter: its answers can be computed at once."""
+"""A checkpoint without a file, and an engine that smooths: its answers can be computed at once."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from napari_kidnet.errors import DeviceError, SettingsError
+from napari_kidnet.progress import drain
 from napari_kidnet.scans import Scan
 from napari_kidnet.segmentation import SegmentSettings, decide, segment, segment_steps
 
@@ -219,6 +221,44 @@ def test_a_bright_block_is_labelled_where_it_lies(engines, checkpoint, spacing):
     found = np.argwhere((labels == 1) | (labels == 2))
     truth = np.argwhere(hu > 0)
     np.testing.assert_allclose(found.mean(axis=0), truth.mean(axis=0), atol=0.1)
+
+
+def test_a_ramp_spreads_the_step_between_tiles_that_do_not_agree(engines, checkpoint, monkeypatch):
+    """Under instance normalisation each tile has an answer of its own; here it is the tile's mean."""
+    rising = np.broadcast_to(np.linspace(0, 400, 96, dtype=np.int16), (32, 32, 96))
+    scan = Scan.from_array(rising.copy(), (1.0, 1.0, 1.0))
+
+    def largest_step(blend):
+        settings = SegmentSettings(
+            skip_air=False,
+            keep_probabilities=True,
+            tile_voxels=32 * 32 * 64,
+            halo_voxels=4,
+            blend_voxels=blend,
+        )
+        steps = segment_steps(scan, checkpoint, settings)
+        next(steps)
+
+        def tile_dependent(window):
+            logits = np.zeros((4, *window.shape), np.float32)
+            logits[1] = 4 * window.mean()
+            return logits
+
+        monkeypatch.setattr(engines[-1], "logits", tile_dependent)
+        log_p = drain(steps).log_probabilities.astype(np.float32)
+        return np.abs(np.diff(log_p[1] - log_p[0], axis=2)).max()
+
+    cut, ramp = largest_step(0), largest_step(16)
+    assert cut > 0.5
+    assert ramp < cut / 8
+
+
+def test_instance_normalisation_is_blended_and_batch_normalisation_is_not(engines, scan, checkpoint):
+    for norm, mixed in (("instance", True), ("batch", False)):
+        settings = SegmentSettings(skip_air=False, tile_voxels=60**3, halo_voxels=4)
+        network = SimpleNamespace(base=8, norm=norm)
+        reports, _ = run(scan, checkpoint.but(network=network), settings)
+        assert (len(reports) - 1 > reports[-1].total) == mixed
 
 
 @pytest.mark.parametrize(

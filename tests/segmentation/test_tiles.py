@@ -108,5 +108,5 @@ def test_a_volume_smaller_than_a_tile_is_one_window():
 
 
 def test_a_tile_smaller_than_its_halo_is_refused_with_what_would_do():
-    with pytest.raises(SettingsError, match="too small for a halo of 16.*allow at least"):
+    with pytest.raises(SettingsError, match=r"too small for a halo of 16.*allow at least"):
         plan_axes((200, 200, 200), ((0, 200),) * 3, TileShape(8, 20**3, 16, 0))

@@ -1,0 +1,128 @@
+"""The laws of stitching, on a real Kid-Net with random weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+import napari_kidnet.network as network
+from napari_kidnet.network.kidnet import KidNet, KidNetSettings
+from napari_kidnet.scans import Scan, read_labels, read_scan, write_labels
+from napari_kidnet.segmentation import SegmentSettings, segment, segment_steps
+
+
+@dataclass
+class TorchEngine:
+    net: KidNet
+    multiple: int
+    device: str = "cpu"
+    name: str = "torch"
+
+    def logits(self, window: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return self.net(torch.from_numpy(np.ascontiguousarray(window))[None, None])[0].numpy()
+
+    def close(self) -> None:
+        pass
+
+
+def tiny(monkeypatch: pytest.MonkeyPatch, norm: str, levels: int = 3) -> TorchEngine:
+    """Return an engine with a random network of some 44 voxels' view that calls every class somewhere."""
+    torch.manual_seed(1)
+    net = KidNet(KidNetSettings(base=4, levels=levels, norm=norm)).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    engine = TorchEngine(net, 2 ** (levels - 1))
+    monkeypatch.setattr(network, "open_engine", lambda *_, **__: engine, raising=False)
+    return engine
+
+
+@pytest.fixture
+def blobs() -> Scan:
+    hu = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(60, 75, 66)), 2)
+    return Scan.from_array((hu / hu.std() * 200).astype(np.int16), (1.0, 1.0, 1.0))
+
+
+def kept(scan, checkpoint, settings):
+    steps = segment_steps(scan, checkpoint, settings)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def test_tiles_give_the_whole_volumes_logits(monkeypatch, blobs, checkpoint):
+    """Batch normalisation and a halo of half the network's view: no seam at all."""
+    engine = tiny(monkeypatch, "batch")
+    answers = []
+
+    class Recorder:
+        def take(self, box, logits):
+            answers[-1][(slice(None), *box)] = logits
+
+    from napari_kidnet.segmentation import steps
+
+    monkeypatch.setattr(steps, "Answer", lambda *_: _Sink(Recorder(), blobs.shape))
+    for voxels in (200**3, 72**3):
+        answers.append(np.full((4, *blobs.shape), np.nan, np.float32))
+        kept(blobs, checkpoint, SegmentSettings(skip_air=False, tile_voxels=voxels, halo_voxels=24))
+    assert np.ptp(answers[0][1]) > 0.01
+    np.testing.assert_allclose(answers[1], answers[0], atol=1e-4)
+    assert engine.multiple == 4
+
+
+class _Sink:
+    """Stands where the answer stands, and hands the logits on."""
+
+    def __init__(self, recorder, shape):
+        self.labels = np.zeros(shape, np.uint8)
+        self.take = recorder.take
+
+    def finish(self, where):
+        return where
+
+
+ORDERS = [(i, j, k) for i in range(3) for j in range(3) for k in range(3) if {i, j, k} == {0, 1, 2}]
+CODES = [
+    "".join("RL AP SI".split()[axis][flip >> axis & 1] for axis in order)
+    for order in ORDERS
+    for flip in range(8)
+]
+
+
+def test_all_48_ways_to_store_a_scan_give_the_same_labels_in_space(monkeypatch, tmp_path, checkpoint):
+    tiny(monkeypatch, "batch")
+    checkpoint = checkpoint.but(spacing=(2.2, 1.0, 1.4))
+    hu = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(18, 21, 15)), 1.5)
+    affine = np.diag([-0.9, -0.8, 2.5, 1.0])
+    affine[:3, 3] = (40.0, -7.0, 90.0)
+    image = nibabel.Nifti1Image((hu / hu.std() * 200).astype(np.int16), affine)
+    first = None
+    assert len(set(CODES)) == 48
+    for code in CODES:
+        way = nibabel.orientations.ornt_transform(
+            nibabel.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(tuple(code))
+        )
+        path = tmp_path / f"{code}.nii.gz"
+        nibabel.save(image.as_reoriented(way), path)
+        scan = read_scan(path)
+        labels = segment(scan, checkpoint)
+        out = tmp_path / f"{code}_labels.nii.gz"
+        write_labels(out, labels, like=scan)
+        # Back in one order by nibabel alone, which knows nothing of our reading.
+        stored = nibabel.as_closest_canonical(nibabel.load(out))
+        in_space = np.asarray(stored.dataobj)
+        if first is None:
+            first = in_space
+            assert len(np.unique(first)) >= 2
+        np.testing.assert_array_equal(in_space, first, err_msg=code)
+        np.testing.assert_allclose(nibabel.load(out).affine, nibabel.load(path).affine)
+        np.testing.assert_array_equal(read_labels(out, like=scan), labels)
