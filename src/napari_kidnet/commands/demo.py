@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from napari_kidnet.commands.console import Console, write_json
 from napari_kidnet.commands.evaluate import results_in_words
 from napari_kidnet.commands.options import add_engine_options, add_overwrite, add_quiet
-from napari_kidnet.commands.outputs import make_folder, need_space, refuse_existing
+from napari_kidnet.commands.outputs import check_folder, make_folder, need_space, refuse_existing
 
 if TYPE_CHECKING:
     import argparse
@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.seed < _FIRST_TEST_SEED:
         options.usage_error(f"--seed must be {_FIRST_TEST_SEED} or more: lower ones were trained on")
     folder: Path = options.out
-    make_folder(folder, "--out")
+    check_folder(folder, "--out")
     refuse_existing([folder / name for name in _FILES], options.overwrite)
     need_space(folder, 100)
 
@@ -73,6 +73,7 @@ def _run(options: argparse.Namespace) -> int:
     console.remark("Making a phantom scan ...")
     case = make_case(options.seed, PhantomSettings(phase="arterial", field="crop"))
     scan = case.scan
+    make_folder(folder)
     write_scan(folder / "scan.nii.gz", scan)
     write_labels(folder / "truth.nii.gz", case.truth, scan)
     write_labels(folder / "kidneys.nii.gz", case.kidneys, scan)

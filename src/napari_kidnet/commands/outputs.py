@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "case_name",
+    "check_folder",
     "is_volume_name",
     "make_folder",
     "need_space",
@@ -62,18 +63,17 @@ def writable_folder(folder: Path, option: str) -> None:
         raise OutputError(f"{option}: nothing can be written to the folder {folder} ({why}).") from error
 
 
-def make_folder(folder: Path, option: str) -> None:
-    """Make a folder for results if its parent is there and writable."""
-    if folder.exists():
-        writable_folder(folder, option)
-        return
-    writable_folder(folder.parent, option)
+def check_folder(folder: Path, option: str) -> None:
+    """Refuse a folder for results that is not writable, or that could not be made when there is one."""
+    writable_folder(folder if folder.exists() else folder.parent, option)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, which `check_folder` has looked at."""
     try:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"{option}: the folder {folder} cannot be made: {error.strerror or error}."
-        ) from error
+        raise OutputError(f"the folder {folder} cannot be made ({error.strerror or error}).") from error
 
 
 def refuse_existing(files: Iterable[Path], overwrite: bool) -> None:
@@ -97,7 +97,7 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 
 def need_space(folder: Path, megabytes: float) -> None:
     """Refuse work whose result would not fit on the disk."""
-    free = shutil.disk_usage(folder).free / 1e6
+    free = shutil.disk_usage(folder if folder.exists() else folder.parent).free / 1e6
     if free < megabytes:
         raise OutputError(
             f"the disk of {folder} has {free:.0f} MB left and the result needs up to {megabytes:.0f} MB: "

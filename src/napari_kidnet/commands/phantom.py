@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_kidnet.commands.console import Console
 from napari_kidnet.commands.options import add_overwrite, add_quiet, millimetres, positive
-from napari_kidnet.commands.outputs import make_folder, refuse_existing
+from napari_kidnet.commands.outputs import check_folder, make_folder, refuse_existing
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +41,12 @@ def declare(verbs: Any) -> None:
         metavar=("Z", "Y", "X"),
         help="mm (default: drawn)",
     )
+    verb.add_argument(
+        "--variety",
+        choices=["typical", "wide"],
+        default="typical",
+        help="HU, noise and blur as in the literature, or far beyond, to train on",
+    )
     verb.add_argument("--anatomy", type=Path, metavar="LABELS", help="deform this label map of a real person")
     verb.add_argument("--names", type=Path, metavar="JSON", help="which structure each label is")
     add_overwrite(verb)
@@ -54,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
         options.usage_error("--anatomy and --names go together")
     if options.seed < 0:
         options.usage_error("--seed must be 0 or more")
-    make_folder(options.out, "--out")
+    check_folder(options.out, "--out")
 
     from napari_kidnet.phantom import PhantomSettings, load_label_map, phantom_steps
 
@@ -63,9 +69,13 @@ def _run(options: argparse.Namespace) -> int:
         phase=options.phase,
         field=options.field,
         spacing=None if options.spacing is None else tuple(options.spacing),
-        anatomy=anatomy,
+        label_map=anatomy,
+        variety=options.variety,
     )
-    refuse_existing(sorted(options.out.glob("*_ct.nii.gz")), options.overwrite)
+    seeds = range(options.seed, options.seed + options.cases)
+    names = [f"phantom-{seed:04d}-{options.phase}_ct.nii.gz" for seed in seeds]
+    refuse_existing([options.out / name for name in names], options.overwrite)
+    make_folder(options.out)
     console.follow(phantom_steps(options.out, options.cases, options.seed, settings), "Phantoms")
     console.say(f"{options.out}: {options.cases} phantom case{'s' if options.cases > 1 else ''}")
     return 0

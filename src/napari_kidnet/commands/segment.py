@@ -18,6 +18,7 @@ from napari_kidnet.commands.options import (
 )
 from napari_kidnet.commands.outputs import (
     case_name,
+    check_folder,
     is_volume_name,
     make_folder,
     need_space,
@@ -150,7 +151,7 @@ def _place(target: Path, option: str, scan: Path, what: str, several: bool) -> P
     if is_volume_name(target) and not several and not target.is_dir():
         writable_folder(target.parent, option)
         return target
-    make_folder(target, option)
+    check_folder(target, option)
     return target / f"{case_name(scan)}_{what}.nii.gz"
 
 
@@ -170,6 +171,8 @@ def _segment_one(
         console.remark(f"{task.scan.name}: {note}")
     _check_space(task, scan)
     prediction = console.follow(segment_steps(scan, checkpoint, settings), task.scan.name)
+    for output in task.outputs:
+        make_folder(output.parent)
     if task.probabilities is not None:
         _write_probabilities(task.probabilities, prediction, scan)
     write_labels(task.labels, prediction.labels, scan)  # last: where it is, all is
