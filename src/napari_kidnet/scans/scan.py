@@ -12,7 +12,7 @@ from napari_kidnet.errors import ScanError
 from napari_kidnet.scans.orientation import Affine, AxisOrder, nearest_axes, spacing_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pathlib import Path, PurePath
 
 __all__ = ["Scan", "StoredGrid", "StoredVolume", "spacing_text"]
 
@@ -167,7 +167,7 @@ class Scan:
         affine = order.affine_of(volume.affine, hu.shape)
         stored = StoredGrid((i, j, k), volume.affine, order, volume.format, volume.header)
         array = np.ascontiguousarray(order.from_stored(hu))
-        return cls(array, spacing_of(affine), affine, name_of(path), path, stored, notes)
+        return cls(array, spacing_of(affine), affine, name_of(path.absolute()), path, stored, notes)
 
 
 def compact(values: NDArray[Any]) -> HU:
@@ -181,15 +181,16 @@ def compact(values: NDArray[Any]) -> HU:
     return values.astype(np.float32)
 
 
-def name_of(path: Path) -> str:
+def name_of(path: PurePath) -> str:
     """Return the name of a file or folder without the suffixes of images.
 
     Examples
     --------
-    >>> name_of(Path("a/patient.7.nii.gz"))
+    >>> from pathlib import PurePath
+    >>> name_of(PurePath("patient.7.nii.gz"))
     'patient.7'
     """
-    name = path.name or path.resolve().name
+    name = path.name
     for suffix in (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", ".tif", ".tiff", ".dcm"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
+import struct
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +16,7 @@ from napari_kidnet.scans.scan import StoredVolume, spacing_text
 from napari_kidnet.scans.writing import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -57,7 +62,7 @@ def read_tiff(path: Path, spacing: tuple[float, float, float] | None = None) -> 
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with _damage_raised(), tifffile.TiffFile(path) as file:
             values = _stack_of(file, path)
             found = spacing or _spacing_in(file)
     except FileNotFoundError as error:
@@ -65,7 +70,7 @@ def read_tiff(path: Path, spacing: tuple[float, float, float] | None = None) -> 
     except ScanError:
         raise
     # tifffile tells damage by whatever its parser stumbles over
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError, KeyError, TypeError) as error:
+    except (OSError, ValueError, IndexError, KeyError, TypeError, struct.error) as error:
         raise ScanError(
             f"{path} is not a TIFF file that can be read, or it is cut off; copy it again."
         ) from error
@@ -86,27 +91,53 @@ def write_tiff(path: Path, labels: NDArray[np.uint8], spacing: tuple[float, floa
     import tifffile
 
     z, y, x = spacing
+    metadata = {"axes": "ZYX", "spacing": z, "unit": "mm"}
+    stack = BytesIO()  # straight into a file, numpy tells a full disk without its error number
+    tifffile.imwrite(stack, labels, imagej=True, resolution=(1 / x, 1 / y), metadata=metadata)
     with write_atomically(path) as partial:
-        tifffile.imwrite(
-            partial,
-            labels,
-            imagej=True,
-            resolution=(1 / x, 1 / y),
-            metadata={"axes": "ZYX", "spacing": z, "unit": "mm"},
-        )
+        partial.write_bytes(stack.getbuffer())
+
+
+class _Damage(logging.Handler):
+    """Keeps the first thing tifffile complains about."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.first: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.first = self.first or record.getMessage()
+
+
+@contextlib.contextmanager
+def _damage_raised() -> Iterator[None]:
+    """Raise ``ValueError`` for damage: tifffile only logs a lost page and goes on with fewer slices."""
+    logger, damage = logging.getLogger("tifffile"), _Damage()
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(damage)
+    try:
+        yield
+    except ScanError:
+        if damage.first is None:
+            raise
+    finally:
+        logger.removeHandler(damage)
+        logger.propagate = propagate
+    if damage.first is not None:
+        raise ValueError(damage.first)
 
 
 def _stack_of(file: Any, path: Path) -> NDArray[Any]:
     """Return the first image as (z, y, x)."""
     series = file.series[0]
-    sizes = {axis: size for axis, size in zip(series.axes, series.shape, strict=True) if size > 1}
-    if "S" in sizes:
+    axes = [axis for axis, size in zip(series.axes, series.shape, strict=True) if size > 1]
+    if "S" in axes:
         raise ScanError(f"{path} is a colour image, and CT is one number per voxel; give the original CT.")
-    if len(sizes) != 3:
+    if len(axes) != 3:
         found = " × ".join(str(size) for size in series.shape)
         raise ScanError(
-            f"{path} has {len(sizes)} dimensions ({found}), and a three-dimensional CT is needed; "
-            f"store {'the whole stack' if len(sizes) < 3 else 'one of its volumes'} as a file."
+            f"{path} has {len(axes)} dimensions ({found}), and a three-dimensional CT is needed; "
+            f"store {'the whole stack' if len(axes) < 3 else 'one of its volumes'} as a file."
         )
     values = np.asarray(series.asarray()).squeeze()
     if values.dtype.kind not in "iuf":
