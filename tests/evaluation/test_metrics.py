@@ -10,6 +10,7 @@ from skimage.morphology import skeletonize
 
 from napari_kidnet.errors import LabelsError
 from napari_kidnet.evaluation import evaluate, mean_over_subjects
+from napari_kidnet.evaluation.metrics import radii_mm
 
 CLASSES = {"artery": 1, "vein": 2, "collecting_system": 3}
 FIGURES = ("f1", "precision", "recall", "cldice")
@@ -176,6 +177,25 @@ def test_recall_of_centrelines_is_told_by_the_vessels_radius():
     recall = evaluate(labels, truth, (0.2, 0.2, 0.2))["artery"]["skeleton_recall"]
     assert recall["over_4_mm"] is None
     assert recall["1_to_2_mm"] == 1.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(hnp.arrays(bool, (5, 6, 7)), st.tuples(*(st.floats(0.3, 3),) * 3))
+def test_radii_are_those_of_a_distance_transform(mask, spacing):
+    inside = np.zeros((9, 10, 11), bool)
+    inside[2:7, 2:8, 2:9] = mask
+    points = np.nonzero(inside)
+    expected = ndimage.distance_transform_edt(inside, sampling=spacing)[points] - 0.5 * min(spacing)
+    np.testing.assert_allclose(radii_mm(inside, points, spacing), expected, atol=1e-9)
+
+
+def test_a_vessel_that_leaves_the_scan_is_not_thin_at_its_end():
+    y, x = np.mgrid[:30, :30]
+    tube = np.zeros((12, 30, 30), bool)
+    tube[:] = (y - 15) ** 2 + (x - 15) ** 2 <= 6**2
+    points = (np.arange(12), np.full(12, 15), np.full(12, 15))
+    radii = radii_mm(tube, points, (1.0, 1.0, 1.0))
+    np.testing.assert_allclose(radii, radii[6])
 
 
 def test_one_mask_value_for_both_kidneys_still_makes_two_boxes():

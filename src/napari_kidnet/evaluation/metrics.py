@@ -14,7 +14,17 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["RADIUS_BINS_MM", "Centreline", "Overlap", "centreline_points", "cldice", "overlap", "radii_mm"]
+__all__ = [
+    "RADIUS_BINS_MM",
+    "Centreline",
+    "Overlap",
+    "centreline_points",
+    "cldice",
+    "confusion",
+    "overlap",
+    "radii_mm",
+    "under_islands_rule",
+]
 
 RADIUS_BINS_MM = (
     ("under_1_mm", 0.0, 1.0),
@@ -57,16 +67,58 @@ class Overlap:
         return _ratio(2 * self.hit, 2 * self.hit + self.false + self.missed)
 
 
-def overlap(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Overlap:
-    """Count the voxels of two masks of one shape.
+def confusion(
+    labels: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    known: NDArray[np.bool_],
+    within: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """Count, in one pass, how often each label meets each truth.
+
+    Parameters
+    ----------
+    labels, truth : array of uint8, (z, y, x)
+        Classes 0 to 3.
+    known : array of bool, (z, y, x)
+        Voxels of predicted islands that touch the truth.
+    within : array of bool, (z, y, x), optional
+        The kidney boxes.
+
+    Returns
+    -------
+    array of int, (outside or within, unknown or known, truth, label)
+        Numbers of voxels.
+    """
+    counts = np.zeros(64, np.int64)
+    for plane in range(len(labels)):  # slice by slice: bincount needs eight bytes a voxel
+        code = labels[plane] | truth[plane] << 2 | known[plane].astype(np.uint8) << 4
+        if within is not None:
+            code |= within[plane].astype(np.uint8) << 5
+        counts += np.bincount(code.ravel(), minlength=64)
+    return counts.reshape(2, 2, 4, 4)
+
+
+def overlap(counts: NDArray[np.int64], vessel: int) -> Overlap:
+    """Return a class's overlap from counts (unknown or known, truth, label) in which unknown islands count.
 
     Examples
     --------
-    >>> overlap(np.array([True, True, False]), np.array([True, False, True])).f1
-    0.5
+    >>> counts = np.zeros((2, 4, 4), int)
+    >>> counts[1, 1, 1], counts[0, 0, 1], counts[0, 1, 0] = 1, 1, 1
+    >>> overlap(counts, 1).f1, overlap(under_islands_rule(counts), 1).f1
+    (0.5, 0.6666666666666666)
     """
-    hit = int(np.count_nonzero(predicted & truth))
-    return Overlap(hit, int(np.count_nonzero(predicted)) - hit, int(np.count_nonzero(truth)) - hit)
+    both = counts.sum(axis=0)
+    hit = int(both[vessel, vessel])
+    return Overlap(hit, int(both[:, vessel].sum()) - hit, int(both[vessel].sum()) - hit)
+
+
+def under_islands_rule(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the counts when every label of an unknown island is background (R34)."""
+    kept = counts.copy()
+    kept[0, :, 0] += kept[0, :, 1:].sum(axis=-1)
+    kept[0, :, 1:] = 0
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +183,32 @@ def radii_mm(
 ) -> NDArray[np.float64]:
     """Return the radius in mm of a vessel mask (z, y, x) at points of its centreline.
 
-    A vessel's face lies half a voxel beyond its outermost voxels' centres.
+    It is the distance to the nearest voxel outside, less half a voxel: a vessel's face lies between the two.
+    That voxel always shares a face with the vessel, so only those are searched; a distance transform of
+    the whole volume takes a hundred times as long.
     """
-    from scipy import ndimage
+    from scipy.spatial import KDTree
 
     if points[0].size == 0:
         return np.zeros(0)
-    low = [max(0, int(each.min()) - 64) for each in points]
-    high = [int(each.max()) + 65 for each in points]
-    part = mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-    # One voxel of background around: a vessel that leaves the volume is not thinner for it elsewhere.
-    distance = ndimage.distance_transform_edt(np.pad(part, 1, mode="edge"), sampling=spacing)
-    at = tuple(each - first + 1 for each, first in zip(points, low, strict=True))
-    result: NDArray[np.float64] = distance[at] - 0.5 * min(spacing)
-    return result
+    # What lies beyond the volume is not outside of the vessel: one that leaves the scan is not thin there.
+    padded = np.pad(mask, 1, mode="edge")
+    vessel = np.flatnonzero(padded)
+    steps = (padded.shape[1] * padded.shape[2], padded.shape[2], 1)
+    shell = []
+    for step in (*steps, *(-each for each in steps)):
+        beside = vessel + step
+        beside = beside[(beside >= 0) & (beside < padded.size)]
+        shell.append(beside[~padded.ravel()[beside]])
+    outside = np.stack(np.unravel_index(np.unique(np.concatenate(shell)), padded.shape), axis=1)
+    outside = outside[np.all((outside > 0) & (outside < np.array(padded.shape) - 1), axis=1)]
+    if not len(outside):
+        return np.full(points[0].size, np.inf)
+    size_mm = np.array(spacing)
+    tree = KDTree((outside - 1) * size_mm)
+    distance = np.asarray(tree.query(np.stack(points, axis=1) * size_mm)[0], np.float64)
+    radius: NDArray[np.float64] = distance - 0.5 * min(spacing)
+    return radius
 
 
 def _ratio(part: int, whole: int) -> float | None:

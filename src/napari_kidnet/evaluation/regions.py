@@ -11,7 +11,7 @@ from napari_kidnet.errors import LabelsError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["boxes_mask", "kidney_boxes", "truth_range"]
+__all__ = ["bounding_box", "boxes_mask", "kidney_boxes", "truth_range"]
 
 Slices = tuple[slice, slice, slice]
 
@@ -50,13 +50,13 @@ def kidney_boxes(kidneys: NDArray[np.integer]) -> list[Slices]:
     if values.size == 0:
         raise LabelsError("The kidney mask has no voxel that is not 0; give one with 1 (left) and 2 (right).")
     if values.size > 1:
-        return [_box(kidneys == value) for value in values]
+        return [bounding_box(kidneys == value) for value in values]
     pieces, count = ndimage.label(kidneys != 0)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
     largest = np.argsort(sizes)[::-1][:2]
     if count > 1 and sizes[largest[1]] >= SECOND_KIDNEY * sizes[largest[0]]:
-        return [_box(pieces == piece + 1) for piece in largest]
-    return [_box(kidneys != 0)]
+        return [bounding_box(pieces == piece + 1) for piece in largest]
+    return [bounding_box(kidneys != 0)]
 
 
 def boxes_mask(boxes: list[Slices], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -67,9 +67,14 @@ def boxes_mask(boxes: list[Slices], shape: tuple[int, ...]) -> NDArray[np.bool_]
     return mask
 
 
-def _box(mask: NDArray[np.bool_]) -> Slices:
+def bounding_box(mask: NDArray[np.bool_], margin: int = 0) -> Slices:
+    """Return the smallest box about a mask (z, y, x), grown by a margin; all of it if the mask is empty."""
     parts = []
     for axis in range(3):
         marked = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        parts.append(slice(int(marked[0]), int(marked[-1]) + 1))
+        if marked.size == 0:
+            return slice(0, mask.shape[0]), slice(0, mask.shape[1]), slice(0, mask.shape[2])
+        parts.append(
+            slice(max(0, int(marked[0]) - margin), min(mask.shape[axis], int(marked[-1]) + 1 + margin))
+        )
     return parts[0], parts[1], parts[2]

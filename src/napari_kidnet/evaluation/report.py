@@ -18,15 +18,19 @@ from napari_kidnet.evaluation.metrics import (
     Points,
     centreline_points,
     cldice,
+    confusion,
     overlap,
     radii_mm,
+    under_islands_rule,
 )
-from napari_kidnet.evaluation.regions import boxes_mask, kidney_boxes, truth_range
+from napari_kidnet.evaluation.regions import bounding_box, boxes_mask, kidney_boxes, truth_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+    from napari_kidnet.islands.components import LabelledIslands
 
 __all__ = ["FIGURES", "REGIONS", "evaluate", "mean_over_subjects"]
 
@@ -38,14 +42,15 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Prediction and truth within the truth's z range, with everything that all classes share."""
+    """Prediction and truth in the region of interest, and what all classes share."""
 
-    labels: NDArray[np.integer]
-    truth: NDArray[np.integer]
-    known: NDArray[np.bool_]  # voxels of predicted islands that touch truth of their class
-    label_islands: Any
-    truth_islands: Any
+    labels: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    within: NDArray[np.bool_] | None  # the kidney boxes
+    own: LabelledIslands
+    other: LabelledIslands
     hit: NDArray[np.bool_]  # per predicted island: does it touch truth of its class
+    counts: NDArray[np.int64]  # (outside or within, unknown or known, truth, label)
 
 
 def evaluate(
@@ -80,10 +85,10 @@ def evaluate(
     z = truth_range(true)
     boxes = [] if kidneys is None else kidney_boxes(_on_grid(kidneys, "kidney mask", true.shape))
     within = boxes_mask(boxes, true.shape)[z] if boxes else None
-    pair = _pair(predicted[z], true[z])
+    pair = _pair(predicted[z], true[z], within)
     figures: Figures = {}
     for vessel in VESSELS:
-        figures[vessel.name] = _of_class(pair, vessel.id, within, size_mm)
+        figures[vessel.name] = _of_class(pair, vessel.id, size_mm)
     figures["mean"] = {region: _mean_of_classes(figures, region) for region in REGIONS}
     figures["regions"] = {
         "whole_roi": {"z": [z.start, z.stop]},
@@ -118,78 +123,79 @@ def _spread(values: list[float | None]) -> Figures:
     return {"mean": float(np.mean(known)), "sd": float(np.std(known)), "n": len(known)}
 
 
-def _pair(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> _Pair:
+def _pair(labels: NDArray[np.uint8], truth: NDArray[np.uint8], within: NDArray[np.bool_] | None) -> _Pair:
     from napari_kidnet.islands.components import label_islands, touching_same_class
 
+    # No vessel, no work: about the vessels' box there is nothing but background on both sides. One voxel of
+    # it is kept, so that a vessel at the box's face is not taken for one that leaves the scan.
+    around = bounding_box((labels | truth) != 0, margin=1)
+    labels, truth = labels[around], truth[around]
+    within = None if within is None else within[around]
     own, other = label_islands(labels), label_islands(truth)
     hit = touching_same_class(own, truth)
-    return _Pair(labels, truth, hit[own.ids], own, other, hit)
+    return _Pair(labels, truth, within, own, other, hit, confusion(labels, truth, hit[own.ids], within))
 
 
-def _of_class(
-    pair: _Pair, vessel: int, within: NDArray[np.bool_] | None, spacing: tuple[float, float, float]
-) -> Figures:
+def _of_class(pair: _Pair, vessel: int, spacing: tuple[float, float, float]) -> Figures:
     voxel_ml = float(np.prod(spacing)) / 1000.0
-    predicted, truth = pair.labels == vessel, pair.truth == vessel
-    mine = pair.label_islands.class_of == vessel
-    theirs = pair.truth_islands.class_of == vessel
-    of_predicted = centreline_points(pair.label_islands.ids, mine)
-    of_truth = centreline_points(pair.truth_islands.ids, theirs)
-    everywhere = np.ones((1, 1, 1), bool)
+    mine, theirs = pair.own.class_of == vessel, pair.other.class_of == vessel
+    of_predicted = centreline_points(pair.own.ids, mine)
+    of_truth = centreline_points(pair.other.ids, theirs)
     figures: Figures = {}
-    for region, mask in zip(REGIONS, (everywhere, within), strict=True):
-        under = _in_region(predicted & pair.known, truth, mask, of_predicted, of_truth)
+    for region in REGIONS:
+        plain = _in_region(pair, vessel, region, False, of_predicted, of_truth)
         figures[region] = {
-            **_in_region(predicted, truth, mask, of_predicted, of_truth),
-            "islands_rule": under,
+            **plain,
+            "islands_rule": _in_region(pair, vessel, region, True, of_predicted, of_truth),
         }
-    dropped = predicted & ~pair.known
-    figures["whole_roi"]["islands_rule"]["dropped_islands"] = int(np.count_nonzero(mine & ~pair.hit))
-    figures["whole_roi"]["islands_rule"]["dropped_volume_ml"] = np.count_nonzero(dropped) * voxel_ml
-    islands, truth_islands = int(np.count_nonzero(mine)), int(np.count_nonzero(theirs))
-    figures["false_positive_volume_ml"] = np.count_nonzero(predicted & ~truth) * voxel_ml
-    figures["islands"] = islands
-    figures["truth_islands"] = truth_islands
-    figures["beta0_error"] = abs(islands - truth_islands)
-    figures["skeleton_recall"] = _recall_by_radius(predicted, truth, of_truth, spacing)
+    everywhere = pair.counts.sum(axis=0)
+    under = figures["whole_roi"]["islands_rule"]
+    under["dropped_islands"] = int(np.count_nonzero(mine & ~pair.hit))
+    under["dropped_volume_ml"] = int(everywhere[0, :, vessel].sum()) * voxel_ml
+    figures["false_positive_volume_ml"] = overlap(everywhere, vessel).false * voxel_ml
+    figures["islands"] = int(np.count_nonzero(mine))
+    figures["truth_islands"] = int(np.count_nonzero(theirs))
+    figures["beta0_error"] = abs(figures["islands"] - figures["truth_islands"])
+    figures["skeleton_recall"] = _recall_by_radius(pair, vessel, of_truth, spacing)
     return figures
 
 
 def _in_region(
-    predicted: NDArray[np.bool_],
-    truth: NDArray[np.bool_],
-    region: NDArray[np.bool_] | None,
-    of_predicted: Points,
-    of_truth: Points,
+    pair: _Pair, vessel: int, region: str, rule: bool, of_predicted: Points, of_truth: Points
 ) -> Figures:
-    """Return the four figures in a region; the centreline of a dropped island is not in ``predicted``."""
-    if region is None:
-        return dict.fromkeys(FIGURES)
-    voxels = overlap(predicted & region, truth & region)
-    region = np.broadcast_to(region, truth.shape)
-    of_predicted_here = region[of_predicted] & predicted[of_predicted]
-    line_of_predicted = Centreline(
-        int(of_predicted_here.sum()), int((of_predicted_here & truth[of_predicted]).sum())
-    )
-    line_of_truth = Centreline(
-        int(region[of_truth].sum()), int((region[of_truth] & predicted[of_truth]).sum())
-    )
+    """Return the four figures of a class in a region, with or without the islands rule."""
+    counts = pair.counts.sum(axis=0) if region == "whole_roi" else pair.counts[1]
+    here: list[NDArray[np.bool_]] = []
+    for points in (of_predicted, of_truth):
+        if region == "whole_roi":
+            here.append(np.ones(points[0].size, bool))
+        elif pair.within is None:
+            return dict.fromkeys(FIGURES)
+        else:
+            here.append(pair.within[points])
+    mine, theirs = here
+    found = pair.labels[of_truth] == vessel
+    if rule:
+        counts = under_islands_rule(counts)
+        mine = mine & pair.hit[pair.own.ids[of_predicted]]
+        found &= pair.hit[pair.own.ids[of_truth]]
+    right = pair.truth[of_predicted] == vessel
+    voxels = overlap(counts, vessel)
+    line = Centreline(int(mine.sum()), int((mine & right).sum()))
+    line_of_truth = Centreline(int(theirs.sum()), int((theirs & found).sum()))
     return {
         "f1": voxels.f1,
         "precision": voxels.precision,
         "recall": voxels.recall,
-        "cldice": cldice(line_of_predicted, line_of_truth),
+        "cldice": cldice(line, line_of_truth),
     }
 
 
 def _recall_by_radius(
-    predicted: NDArray[np.bool_],
-    truth: NDArray[np.bool_],
-    of_truth: Points,
-    spacing: tuple[float, float, float],
+    pair: _Pair, vessel: int, of_truth: Points, spacing: tuple[float, float, float]
 ) -> Figures:
-    radius = radii_mm(truth, of_truth, spacing)
-    found = predicted[of_truth]
+    radius = radii_mm(pair.truth == vessel, of_truth, spacing)
+    found = pair.labels[of_truth] == vessel
     recall: Figures = {}
     for name, low, high in RADIUS_BINS_MM:
         here = (radius >= low) & (radius < high) if low else radius < high
@@ -213,7 +219,7 @@ def _mean(values: list[float | None]) -> float | None:
 
 def _checked(
     labels: ArrayLike, truth: ArrayLike, spacing: Sequence[float]
-) -> tuple[NDArray[np.integer], NDArray[np.integer], tuple[float, float, float]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[float, float, float]]:
     sizes = tuple(float(each) for each in spacing)
     if len(sizes) != 3 or not all(np.isfinite(each) and each > 0 for each in sizes):
         raise LabelsError(f"The spacing is {sizes}; give three positive numbers of millimetres (z, y, x).")
