@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_kidnet.phantom.field import smooth_noise
 from napari_kidnet.phantom.structures import Structure
 from napari_kidnet.phantom.tubes import Segment
 
@@ -39,7 +40,7 @@ def draw_bowel(canvas: Canvas, build: Build) -> None:
     front = build.middle_y_mm - build.half_depth_mm + build.fat_mm + build.wall_mm
     opacified = rng.random() < 0.25  # oral contrast has been drunk or it has not
     back = -build.spine_y_mm - 22.0
-    for _ in range(int(rng.integers(10, 31))):
+    for _ in range(int(rng.integers(18, 60))):
         _draw_loop(canvas, (front, back, wall), opacified)
     _draw_colon(canvas, (front, back, wall), opacified)
     _draw_duodenum(canvas, build, opacified)
@@ -56,7 +57,13 @@ def _fill(canvas: Canvas, tube: Segment, wall: float, content: int, over: tuple[
         lift = np.array([0.0, rng.uniform(0.5, 1.0), 0.0])
         bubble = Segment(inside.points_mm - lift * inside.radius_mm[:, None], inside.radius_mm * 0.9)
         canvas.draw([bubble], _S.BOWEL_GAS, (marker,))
-    canvas.structures[canvas.structures == marker] = content
+    part = canvas.around([tube])
+    here = part == marker
+    if content == _S.BOWEL_STOOL:
+        mottled = smooth_noise(part.shape, canvas.spacing, rng.uniform(3.0, 6.0), rng) > rng.uniform(0.4, 2.5)
+        part[here & mottled] = _S.BOWEL_GAS
+        here &= ~mottled
+    part[here] = content
 
 
 def _content(canvas: Canvas, kinds: tuple[list[Structure], list[float]], opacified: bool) -> int:
@@ -73,15 +80,18 @@ def _draw_loop(canvas: Canvas, cavity: tuple[float, float, float], opacified: bo
     low = np.array([-150.0, front + 14.0, -wall + 30.0])
     high = np.array([15.0, back, wall - 30.0])
     low[1] = min(low[1], back - 10.0)
+    if rng.random() < 0.35:  # jejunum, high on the left beside the kidney and the great vessels
+        low[2], high[0] = 5.0, 50.0
+        low[0] = -70.0
     point = rng.uniform(low, high)
     heading = rng.normal(0.0, 1.0, 3) * (0.8, 0.8, 1.3)
     points = [point]
-    for _ in range(int(rng.integers(4, 14))):
+    for _ in range(int(rng.integers(5, 18))):
         heading = heading / np.linalg.norm(heading) + rng.normal(0.0, 0.55, 3)
         pull = np.where(points[-1] < low, 1.0, np.where(points[-1] > high, -1.0, 0.0))
         heading = np.where(pull != 0, np.abs(heading) * pull + 0.3 * pull, heading)
         points.append(points[-1] + 16.0 * heading / np.linalg.norm(heading))
-    radius = rng.uniform(6.0, 14.0)
+    radius = rng.uniform(6.0, 15.0)
     wave = radius * (1.0 + 0.22 * np.clip(rng.normal(0.0, 1.0, len(points)), -2, 2))
     _fill(canvas, canvas.path(points, wave), rng.uniform(1.2, 2.8), _content(canvas, _SMALL, opacified))
 

@@ -37,6 +37,8 @@ def smooth_noise(
     Random values on a coarse lattice of ``length_mm`` are spread by cubic B-splines, one axis after another: a
     field of 12 million voxels costs three small matrix products.
     """
+    if 0 in shape:  # a tube may lie outside of the field
+        return np.zeros(shape, np.float32)
     bases = []
     for size, voxel in zip(shape, spacing, strict=True):
         at = np.arange(size) * (voxel / length_mm) + rng.uniform(0.0, 1.0)
@@ -187,6 +189,14 @@ class Canvas:
     ) -> None:
         """Draw tubes given in scan mm."""
         draw_segments(self.structures, self.spacing, segments, structure, over=over, flatten=flatten)
+
+    def around(self, segments: Collection[Segment]) -> NDArray[np.uint8]:
+        """Return the part of the volume (a view) that holds tubes given in scan mm."""
+        low = np.min([(s.points_mm - s.radius_mm[:, None]).min(axis=0) for s in segments], axis=0)
+        high = np.max([(s.points_mm + s.radius_mm[:, None]).max(axis=0) for s in segments], axis=0)
+        start = np.clip(np.floor(low / self._voxel).astype(int) - 1, 0, self.structures.shape)
+        stop = np.clip(np.ceil(high / self._voxel).astype(int) + 2, 0, self.structures.shape)
+        return self.structures[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
 
 
 def _small_turn(rng: np.random.Generator) -> NDArray[np.float64]:

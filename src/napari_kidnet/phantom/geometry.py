@@ -10,7 +10,7 @@ from napari_kidnet.errors import SettingsError
 from napari_kidnet.phantom.bowel import draw_bowel
 from napari_kidnet.phantom.field import Canvas
 from napari_kidnet.phantom.kidney import Bean, draw_kidney, draw_stone, kidney_outside, random_bean
-from napari_kidnet.phantom.organs import draw_adrenals, draw_organs
+from napari_kidnet.phantom.organs import draw_adrenals, draw_nodes, draw_organs
 from napari_kidnet.phantom.structures import Anatomy, Structure
 from napari_kidnet.phantom.torso import draw_bed, draw_bones, draw_muscles, draw_wall, random_build
 from napari_kidnet.phantom.trunks import draw_great_vessels, draw_other_vessels, draw_plaques
@@ -63,6 +63,7 @@ def procedural_anatomy(
     for bean in beans:
         draw_kidney(canvas, bean)
     draw_adrenals(canvas)
+    draw_nodes(canvas, build)
     great = draw_great_vessels(canvas, build)
     for bean in beans:
         inside = _share_inside(canvas, bean)

@@ -55,7 +55,7 @@ class Bean:
 def random_bean(side: Side, rng: np.random.Generator, spine_x_mm: float) -> Bean:
     """Return a random kidney; the left one lies a little higher."""
     out = 1.0 if side == "left" else -1.0
-    radii = 0.5 * np.array([rng.uniform(90, 124), rng.uniform(39, 50), rng.uniform(46, 58)])
+    radii = 0.5 * np.array([rng.uniform(94, 128), rng.uniform(41, 53), rng.uniform(48, 61)])
     tilt, lean, turn = np.radians([rng.uniform(8, 25), rng.uniform(-4, 16), rng.uniform(15, 55)])
     along = unit(np.array([1.0, np.tan(lean), -out * np.tan(tilt)]))
     outer = np.array([0.0, np.sin(turn), out * np.cos(turn)])
@@ -65,7 +65,7 @@ def random_bean(side: Side, rng: np.random.Generator, spine_x_mm: float) -> Bean
         back = -back
     high = rng.normal(4.0, 9.0) + (rng.uniform(5.0, 14.0) if side == "left" else 0.0)
     centre = np.array(
-        [high - 4.0, rng.uniform(8.0, 24.0), out * (spine_x_mm + rng.uniform(13, 21) + radii[2])]
+        [high - 4.0, rng.uniform(2.0, 17.0), out * (spine_x_mm + rng.uniform(13, 21) + radii[2])]
     )
     return Bean(side, centre, np.stack([along, back, outer]), radii, float(rng.uniform(3.0, 10.0)))
 
@@ -100,6 +100,9 @@ def draw_kidney(canvas: Canvas, bean: Bean) -> None:
     lobes = rng.uniform(0.5, 1.8) * smooth_noise(shape, canvas.spacing, rng.uniform(11, 20), rng)
     swell = 1.2 * smooth_noise(shape, canvas.spacing, 40.0, rng)
     surface = (1.0 - level) * 0.5 * (b + c) + lobes * 0.6 + swell  # about mm below the surface
+    if rng.random() < 0.6:  # Gerota's fascia
+        fascia = np.abs(surface + fat + 0.4 * lobes) < 0.6
+        canvas.paint(fascia, box, _S.MUSCLE, (_S.VISCERAL_FAT,))
     canvas.paint(surface > -fat, box, _S.VISCERAL_FAT, _YIELDING)
     whole = (surface > 0) & np.isin(canvas.structures[box], _YIELDING)
 
@@ -150,11 +153,10 @@ def _draw_pyramids(
     for foot in chosen:
         away = np.linalg.norm(wall - foot, axis=1)
         tip = wall[np.argmin(away + rng.uniform(0, 3))]
-        if away.min() < 4.0:
-            continue
         wide = rng.uniform(6.0, 9.5)
-        pyramids.append(Segment(np.stack([tip, foot]), np.array([2.0, wide])))
-    draft = np.where(depth > thick, part, 0).astype(np.uint8)
+        pyramids.append(Segment(np.stack([tip, foot]), np.array([rng.uniform(1.5, 3.5), wide])))
+    rim = thick + 0.7 * smooth_noise(part.shape, canvas.spacing, 9.0, rng)
+    draft = np.where(depth > rim, part, 0).astype(np.uint8)
     draw_segments(draft, canvas.spacing, pyramids, medulla_id, over=(cortex_id,))
     part[draft == medulla_id] = medulla_id
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_kidnet.phantom.field import Canvas
     from napari_kidnet.phantom.torso import Build
 
-__all__ = ["draw_adrenals", "draw_organs"]
+__all__ = ["draw_adrenals", "draw_nodes", "draw_organs"]
 
 _S = Structure
 _FAT = (_S.VISCERAL_FAT,)
@@ -41,6 +41,10 @@ def draw_organs(canvas: Canvas, build: Build) -> None:
         (rng.uniform(14, 32), rng.uniform(12, 20), rng.uniform(11, 18)),
         _S.GALLBLADDER, (*_FAT, _S.LIVER),
     )  # fmt: skip
+    canvas.ellipsoid(
+        (top + 28, front - 12, 32), (34, 48, 58), _S.MUSCLE, (*_FAT, _S.LUNG), rough=0.04
+    )  # heart
+    canvas.ellipsoid((top + 28, front - 12, 32), (25, 36, 44), _S.OTHER_VEIN, (_S.MUSCLE,), rough=0.06)
     _draw_stomach(canvas, front)
     _draw_pancreas(canvas, build)
 
@@ -77,11 +81,18 @@ def _draw_pancreas(canvas: Canvas, build: Build) -> None:
     points = [(z + up, front + y + rng.normal(0, 3), x) for z, y, x in course]
     thick = rng.uniform(0.75, 1.2)
     gland = canvas.path(points, np.array([10, 14, 9, 10, 8]) * thick, 2.0)
-    before = canvas.structures.copy()
     canvas.draw([gland], _S.PANCREAS, _FAT)
-    clefts = (canvas.structures == _S.PANCREAS) & (before == _S.VISCERAL_FAT)
-    lobules = smooth_noise(before.shape, canvas.spacing, 5.0, rng) > rng.uniform(0.7, 2.5)
-    canvas.structures[clefts & lobules] = _S.VISCERAL_FAT
+    part = canvas.around([gland])
+    clefts = smooth_noise(part.shape, canvas.spacing, 5.0, rng) > rng.uniform(0.7, 2.5)
+    part[(part == _S.PANCREAS) & clefts] = _S.VISCERAL_FAT
+
+
+def draw_nodes(canvas: Canvas, build: Build) -> None:
+    """Draw lymph nodes and ganglia near the great vessels and in the mesentery."""
+    rng = canvas.rng
+    for _ in range(int(rng.integers(4, 20))):
+        place = rng.normal((-15, -build.spine_y_mm - 14, 0), (45, 16, 32))
+        canvas.ellipsoid(place, rng.uniform(1.5, 4.5, 3), _S.MUSCLE, _FAT)
 
 
 def draw_adrenals(canvas: Canvas) -> None:

@@ -12,6 +12,8 @@ from napari_kidnet.phantom.structures import Structure
 from napari_kidnet.phantom.tubes import Segment
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_kidnet.phantom.field import Canvas
 
 __all__ = ["Build", "draw_bed", "draw_bones", "draw_muscles", "draw_wall", "random_build"]
@@ -74,20 +76,24 @@ def draw_wall(canvas: Canvas, build: Build) -> None:
     rng, shape = canvas.rng, canvas.structures.shape
     everything = (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
     z, y, x = canvas.coordinates(everything)
-    y = y - np.float32(build.middle_y_mm)
+    y -= np.float32(build.middle_y_mm)
     away = np.hypot(y, x)
-    level = np.exp(np.log(np.abs(x) / build.half_width_mm + 1e-6) * build.power, dtype=np.float32) + np.exp(
-        np.log(np.abs(y) / build.half_depth_mm + 1e-6) * build.power, dtype=np.float32
-    )
-    rim = away * np.exp(np.log(level + 1e-9) * np.float32(-1.0 / build.power))  # skin's distance on this ray
+    level = _power(x / np.float32(build.half_width_mm), build.power)
+    level += _power(y / np.float32(build.half_depth_mm), build.power)
+    rim = away * _power(level, -1.0 / build.power)  # skin's distance on this ray
     depth = rim - away  # below the skin, along the ray
-    backwards = y / (away + 1.0)
-    fat = build.fat_mm * (0.85 + 0.25 * backwards**2 + 0.2 * smooth_noise(shape, canvas.spacing, 90.0, rng))
+    backwards = y / (away + np.float32(1.0))
+    fat = np.float32(0.2) * smooth_noise(shape, canvas.spacing, 90.0, rng)
+    sideways = backwards**2
+    fat += np.float32(0.25) * sideways + np.float32(0.85)
+    fat *= np.float32(build.fat_mm)
     np.maximum(fat, 4.0, out=fat)
-    sideways = 1.0 - backwards**2
-    muscle = build.wall_mm * (0.55 + 0.5 * sideways + 0.12 * smooth_noise(shape, canvas.spacing, 70.0, rng))
-    seam = np.exp(-((x / 7.0) ** 2)) * (backwards < 0)  # linea alba
-    muscle *= 1.0 - 0.75 * seam
+    np.subtract(1.0, sideways, out=sideways)
+    muscle = np.float32(0.12) * smooth_noise(shape, canvas.spacing, 70.0, rng)
+    muscle += np.float32(0.5) * sideways + np.float32(0.55)
+    muscle *= np.float32(build.wall_mm)
+    seam = (np.abs(x) < 9.0) & (backwards < 0)  # linea alba
+    muscle[seam] *= np.float32(0.3)
     out = canvas.structures
     out[depth > 0] = _S.SKIN
     out[depth > 2.0] = _S.SUBCUTANEOUS_FAT
@@ -105,6 +111,15 @@ def draw_wall(canvas: Canvas, build: Build) -> None:
         lung &= np.hypot(x / (build.spine_x_mm + 14), (y + build.middle_y_mm + 12.0) / 44.0) > 1.0
         out[lung] = _S.LUNG
         out[inner & ~lung & (z > floor - 4.0)] = _S.MUSCLE  # diaphragm
+
+
+def _power(values: NDArray[np.float32], exponent: float) -> NDArray[np.float32]:
+    """Return |values| to a power; by logarithms, which float32 arrays do five times faster than ``**``."""
+    result: NDArray[np.float32] = np.abs(values)
+    result += np.float32(1e-6)
+    np.log(result, out=result)
+    result *= np.float32(exponent)
+    return np.exp(result, out=result)
 
 
 def draw_bed(canvas: Canvas) -> None:
@@ -128,18 +143,21 @@ def draw_muscles(canvas: Canvas, build: Build) -> None:
     rng = canvas.rng
     fat = (_S.VISCERAL_FAT,)
     bulk = rng.uniform(0.75, 1.2)
-    arch = build.spine_y_mm + 30.0
+    arch = build.spine_y_mm + 32.0
+    wide = rng.uniform(30.0, 37.0)
     for side in (-1.0, 1.0):
-        box = canvas.box((-400, arch - 30, min(side * 70, 0)), (400, arch + 30, max(side * 70, 0)))
+        box = canvas.box((-400, arch - 30, min(side * 85, 0)), (400, arch + 34, max(side * 85, 0)))
         if box is not None:
             z, y, x = canvas.coordinates(box)
-            level = ((y - arch - 2.0) / 21.0) ** 2 + ((x - side * 29.0) / (26.0 + 0.02 * z)) ** 2
+            level = (
+                np.abs((y - arch - 4.0) / (22.0 - 0.04 * z)) ** 2.4 + np.abs((x - side * 36.0) / wide) ** 2.4
+            )
             marbled = smooth_noise(y.shape, canvas.spacing, 7.0, rng) > rng.uniform(1.3, 3.0)
             canvas.paint((level < 1.0) & ~marbled, box, _S.MUSCLE, (*fat, _S.LUNG))
         low, high = rng.uniform(-135, -115), rng.uniform(0, 15)
-        points = [(high, 27, side * 55), (0.5 * (low + high), 30, side * 66), (low, 24, side * 78)]
-        canvas.draw([canvas.path(points, [6.0, 12.0 * bulk, 9.0])], _S.MUSCLE, fat, (1.0, 0.75, 1.4))
-        wide = rng.uniform(14.0, 21.0) * bulk
+        points = [(high, 37, side * 52), (0.5 * (low + high), 39, side * 66), (low, 33, side * 80)]
+        canvas.draw([canvas.path(points, [5.0, 10.0 * bulk, 9.0])], _S.MUSCLE, fat, (1.0, 0.8, 1.6))
+        thigh = rng.uniform(14.0, 21.0) * bulk
         points = [
             (12, 8, side * 24),
             (-25, 7, side * 33),
@@ -147,7 +165,7 @@ def draw_muscles(canvas: Canvas, build: Build) -> None:
             (-115, -6, side * 53),
             (-190, -30, side * 66),
         ]
-        psoas = canvas.path(points, [4.0, 0.62 * wide, 0.9 * wide, wide, 0.9 * wide], 1.0)
+        psoas = canvas.path(points, [4.0, 0.62 * thigh, 0.9 * thigh, thigh, 0.9 * thigh], 1.0)
         canvas.draw([psoas], _S.PSOAS, (*fat, _S.MUSCLE), (1.0, rng.uniform(0.95, 1.25), 1.0))
         thick = rng.uniform(3.0, 6.0)
         front = -build.spine_y_mm - thick
@@ -167,7 +185,7 @@ def draw_muscles(canvas: Canvas, build: Build) -> None:
 
 def draw_bones(canvas: Canvas, build: Build) -> None:
     """Draw the spine with its canal, discs and processes, the ribs, and the iliac wings."""
-    shell = float(canvas.rng.uniform(1.2, 2.4))
+    shell = float(canvas.rng.uniform(0.6, 1.8))
     _draw_column(canvas, build, shell)
     _draw_arches(canvas, build, shell)
     _draw_canal(canvas, build)

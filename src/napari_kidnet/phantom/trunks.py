@@ -40,7 +40,7 @@ def draw_great_vessels(canvas: Canvas, build: Build) -> dict[str, NDArray[np.flo
     """Draw aorta and vena cava with the iliac vessels; return their waypoints (k, 3) in body mm."""
     rng = canvas.rng
     fork = rng.uniform(-112.0, -88.0)  # fourth lumbar vertebra
-    radius = float(np.clip(rng.normal(9.3, 1.5), 6.5, 13.0))
+    radius = float(np.clip(rng.normal(8.8, 1.3), 6.3, 12.5))
     ectatic = 1.0 + rng.uniform(0.2, 0.8) * (rng.random() < 0.06)
     gap = rng.uniform(0.5, 4.0)
     winding = rng.uniform(0.8, 3.0)
@@ -156,7 +156,7 @@ def _draw_visceral_arteries(canvas: Canvas, great: dict[str, NDArray[np.float64]
     big = rng.uniform(4.0, 6.5)
     mesenteric = canvas.path(vein, [big, big, 0.9 * big, 0.7 * big], 1.0)
     draw([mesenteric], _S.PORTAL_VEIN, _BETWEEN)
-    goals = np.array(stem[-1]) + rng.normal(0.0, 1.0, (28, 3)) * (38, 20, 50) + (-8, -22, 0)
+    goals = np.array(stem[-1]) + rng.normal(0.0, 1.0, (60, 3)) * (42, 22, 55) + (-8, -20, 0)
     goals = canvas.to_scan(goals)
     settings = TreeSettings(tortuosity=0.15, jitter_mm=3.0)
     seed = int(rng.integers(2**31))
@@ -185,7 +185,7 @@ def _draw_portal(canvas: Canvas, build: Build) -> None:
     )
     portal = canvas.path([joint, 0.5 * (joint + gate), gate], wide)
     canvas.draw([portal], _S.PORTAL_VEIN, _BETWEEN)
-    _draw_in_liver(canvas, portal.points_mm[-1], 0.8 * wide, _S.PORTAL_VEIN, 26)
+    _draw_in_liver(canvas, portal.points_mm[-1], 0.7 * wide, _S.PORTAL_VEIN, 26)
 
 
 def _draw_hepatic(canvas: Canvas, great: dict[str, NDArray[np.float64]]) -> None:
