@@ -11,6 +11,7 @@ __all__ = [
     "add_overwrite",
     "add_quiet",
     "add_scan_options",
+    "fraction",
     "html_path",
     "json_target",
     "millimetres",
@@ -85,6 +86,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
     return int(text)
+
+
+def fraction(text: str) -> float:
+    """Check a number from 0 to 1 (argparse type)."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 0 to 1")
+    return value
 
 
 def millimetres(text: str) -> float:
