@@ -1,21 +1,17 @@
-"""What a checkpoint file says about itself, read from its header alone.
-
-A safetensors file begins with the length of a JSON header; the checkpoint's own facts are in it. So
-a list of checkpoints costs some kilobytes each, and no PyTorch.
-"""
+"""What a checkpoint file says about itself, for a list to choose from: its header alone is read."""
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-__all__ = ["CheckpointCard", "list_cards", "read_card", "shipped_path"]
+from napari_kidnet.classes import VESSELS
+from napari_kidnet.errors import CheckpointError
+from napari_kidnet.network import default_checkpoint_path, read_checkpoint_header
 
-_LARGEST_HEADER: Final = 16_000_000
+__all__ = ["CheckpointCard", "list_cards", "read_card"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,77 +38,44 @@ class CheckpointCard:
     @property
     def title(self) -> str:
         """What to call it in a list."""
-        return "Kid-Net (comes with the plugin)" if self.path == shipped_path() else self.path.stem
-
-
-def shipped_path() -> Path:
-    """Return where the checkpoint that comes with the package lies."""
-    return Path(__file__).parents[1] / "checkpoints" / "default.safetensors"
+        return "Kid-Net, as shipped" if self.path == default_checkpoint_path() else self.path.stem
 
 
 def list_cards(*more: Path) -> list[CheckpointCard]:
     """Return the cards of the shipped checkpoint, of those beside it, and of these files."""
-    shipped = shipped_path()
+    shipped = default_checkpoint_path()
     beside = sorted(each for each in shipped.parent.glob("*.safetensors") if each != shipped)
     return [read_card(each) for each in dict.fromkeys([shipped, *beside, *more])]
 
 
 def read_card(path: Path) -> CheckpointCard:
     """Read a checkpoint's card; a foreign or missing file gives a card with a problem."""
+    if path == default_checkpoint_path() and not path.exists():
+        return CheckpointCard(path, problem="No network comes with this copy: choose one with “…”.")
     try:
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > _LARGEST_HEADER:
-                raise ValueError
-            header = json.loads(stream.read(length))
-        facts = _unpack(header["__metadata__"])
-    except FileNotFoundError:
-        return CheckpointCard(path, problem=f"{path.name} is not there.")
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
-        return CheckpointCard(path, problem=f"{path.name} is not a checkpoint of napari-kidnet.")
-    sensitivity = facts.get("sensitivity")
-    return CheckpointCard(
-        path,
-        facts=tuple(_facts_of(facts)),
-        sensitivity=float(sensitivity) if isinstance(sensitivity, (int, float)) else None,
-    )
-
-
-def _unpack(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the header's own entries; safetensors keeps texts only, so ours are JSON in them."""
-    entries: dict[str, Any] = {}
-    for key, text in metadata.items():
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        if isinstance(value, dict) and len(metadata) == 1:
-            entries.update(value)
-        else:
-            entries[key] = value
-    return entries
+        header = read_checkpoint_header(path)
+    except CheckpointError as error:
+        return CheckpointCard(path, problem=str(error))
+    return CheckpointCard(path, tuple(_facts_of(header)), float(header["sensitivity"]))
 
 
 def _facts_of(entries: Mapping[str, Any]) -> list[str]:
+    network, record, spacing = entries["network"], entries["record"], entries["spacing"]
     facts = []
-    network = entries.get("network")
-    if isinstance(network, Mapping) and {"base", "levels"} <= network.keys():
+    if {"base", "levels"} <= network.keys():
         facts.append(f"{network['levels']} levels, {network['base']} first channels")
-    spacing = entries.get("spacing")
-    if isinstance(spacing, (list, tuple)) and len(spacing) == 3:
-        facts.append("works at " + " × ".join(f"{s:g}" for s in spacing) + " mm")
-    elif "spacing" in entries:
+    if spacing is None:
         facts.append("works on the scan's own grid")
-    record = entries.get("record")
-    if isinstance(record, Mapping):
-        if isinstance(record.get("steps"), int):
-            facts.append(f"trained for {record['steps']:,} steps")
-        scores = record.get("validation")
-        if isinstance(scores, Mapping):
-            named = [(c, scores.get(c)) for c in ("artery", "vein", "collecting_system")]
-            shown = [f"{c.replace('_', ' ')} {s:.2f}" for c, s in named if isinstance(s, float)]
-            if shown:
-                facts.append("validation F1: " + ", ".join(shown))
-    if entries.get("parent"):
+    else:
+        facts.append("works at " + " × ".join(f"{step:.3g}" for step in spacing) + " mm")
+    if isinstance(record.get("steps"), int):
+        facts.append(f"trained for {record['steps']:,} steps")
+    scores = record.get("validation")
+    if isinstance(scores, Mapping):
+        named = [(each.title.lower(), scores.get(each.name)) for each in VESSELS]
+        shown = [f"{title} {score:.2f}" for title, score in named if isinstance(score, float)]
+        if shown:
+            facts.append("validation F1: " + ", ".join(shown))
+    if entries["parent"]:
         facts.append("fine-tuned")
     return facts

@@ -50,8 +50,6 @@ def front_view(viewer: Any) -> None:
     for layer in viewer.layers:
         if layer._type_string == "image" and tag_of(layer) is not None:
             layer.visible = False
-    scene = getattr(viewer, "scene", viewer)
-    scene.camera.angles = (0.0, 0.0, 90.0)
     viewer.reset_view(reset_camera_angle=False)
 
 

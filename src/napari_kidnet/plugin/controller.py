@@ -265,7 +265,8 @@ class Controller:
         job = start_job(steps, title)
         self._job, self._at_work = job, sheet
         job.reported.connect(lambda report: self._on_report(sheet, report))
-        job.progressed.connect(self.progressed.emit)
+        # not `self.progressed.emit` itself: psygnal would call it to find out its arguments
+        job.progressed.connect(lambda progress: self.progressed.emit(progress))
         job.failed.connect(self._fail)
         if title != _DECIDING:  # which is cancelled for a newer value, and that is no news
             job.cancelled.connect(lambda: self._say(Status("Cancelled; the labels so far are kept.")))

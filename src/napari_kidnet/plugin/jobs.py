@@ -28,6 +28,9 @@ __all__ = ["Job", "JobProgress", "WorkError", "start_job"]
 
 _log = logging.getLogger(__name__)
 
+# PyQt holds the instance of a connected bound method weakly: nobody else may hold a job.
+_running: set[Job] = set()
+
 
 class WorkError(KidnetError):
     """Something broke inside the work, which its own rooms had no sentence for."""
@@ -110,6 +113,7 @@ class Job:
 
     def _on_finish(self) -> None:
         self.is_running = False
+        _running.discard(self)
         self._steps.close()
         if self._bar is not None:
             self._bar.close()
@@ -155,6 +159,7 @@ def start_job(steps: Generator[Report, None, Any], title: str) -> Job:
     worker.warned.connect(lambda warning: _log.info("%s", warning[0]))
     worker.finished.connect(job._on_finish)
     job._worker = worker
+    _running.add(job)
     job._bar = progress(total=0, desc=title)
     worker.start()
     return job

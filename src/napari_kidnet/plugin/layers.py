@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AXES",
+    "FRONT_VIEW",
     "TOKEN",
     "ScanTag",
     "class_look",
@@ -32,6 +33,9 @@ __all__ = [
 
 TOKEN: Final = "napari-kidnet"
 """The key in a layer's metadata under which its `ScanTag` is found."""
+
+FRONT_VIEW: Final = (0.0, 0.0, -90.0)
+"""The camera's angles that look from the patient's front to the back, head up."""
 
 AXES: Final = ("head ↑", "back ↓", "left →")
 """What the axes (z, y, x) point to."""
@@ -149,10 +153,11 @@ def scan_of(layer: Any) -> Scan | None:
 def orient(viewer: Any) -> None:
     """Turn the 3D camera so that left is left: napari's default mirrors an LPS volume.
 
-    The patient then stands upright and is seen from the front.
+    The patient then stands upright and is seen from the front, as soon as 3D is switched on.
     """
     scene = getattr(viewer, "scene", viewer)  # `viewer.camera` before napari 0.9
     scene.camera.orientation = ("away", "down", "right")
+    scene.camera.angles = FRONT_VIEW
 
 
 def start_voxel(viewer: Any, image: Any) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from napari_kidnet.errors import KidnetError
+from napari_kidnet.errors import KidnetError, ScanError
 from napari_kidnet.plugin.layers import TOKEN, ScanTag, class_look, placement, scan_keywords
 from napari_kidnet.plugin.settings import preferences
 from napari_kidnet.plugin.telling import tell
@@ -48,10 +48,16 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
 
 def _read(path: str) -> list[LayerData]:
     """Read one path; an error of ours is a notification, for `napari FILE` would exit with a traceback."""
+    file = Path(path)
     try:
-        if _is_labels(Path(path)):
-            return [_read_labels(Path(path))]
-        return [_read_scan(Path(path))]
+        if _is_nifti(file) and _says_labels(file):
+            return [_read_labels(file)]
+        try:
+            return [_read_scan(file)]
+        except ScanError:
+            if _is_nifti(file) and _holds_few_whole_numbers(file):
+                return [_read_labels(file)]
+            raise
     except KidnetError as error:
         tell(error)
         return list(_NOTHING)
@@ -112,31 +118,37 @@ def _grid_of(path: Path) -> Scan:
     return Scan(zeros, spacing_of(affine), affine, name_of(path), path, stored)
 
 
-def _is_labels(path: Path) -> bool:
-    """Whether a NIfTI file holds labels: whole numbers, and small ones or a name that says so."""
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        return False
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _says_labels(path: Path) -> bool:
+    """Whether a NIfTI file is called labels, and is stored as integers."""
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
 
+    if not any(word in path.name.lower() for word in _LABEL_WORDS):
+        return False
     try:
         header: Any = nib.load(path).header
     except (OSError, ValueError, EOFError, ImageFileError):
         return False  # `read_scan` has the sentence for it
-    kind = header.get_data_dtype()
-    named = any(word in path.name.lower() for word in _LABEL_WORDS)
-    return bool(kind.kind in "iu" and (named or (kind.itemsize == 1 and _are_few(path))))
+    return bool(header.get_data_dtype().kind in "iu")
 
 
-def _are_few(path: Path) -> bool:
+def _holds_few_whole_numbers(path: Path) -> bool:
+    """Whether what is no CT is labels instead: 0 and whole numbers up to 127, as masks of others are."""
     import nibabel as nib
     import numpy as np
+    from nibabel.filebasedimages import ImageFileError
 
     try:
         image: Any = nib.load(path)
-        return bool(np.max(np.asanyarray(image.dataobj), initial=0) <= 127)
-    except (OSError, ValueError, EOFError):
+        values = np.asanyarray(image.dataobj)
+    except (OSError, ValueError, EOFError, ImageFileError):
         return False
+    low, high = (values.min(), values.max()) if values.size else (0, 0)
+    return bool(values.ndim == 3 and low == 0 and 1 <= high <= 127 and (values == np.rint(values)).all())
 
 
 def _holds_dicom(folder: Path) -> bool:
