@@ -135,7 +135,9 @@ def _to_islands(
             at = np.array(np.unravel_index(int(centre), part.shape))
             radius = float(rng.uniform(1.5, 4.0)) + float(inside[tuple(at)])
             reach = np.ceil(radius / np.asarray(spacing)).astype(int)
-            box = tuple(slice(max(0, a - r), a + r + 1) for a, r in zip(at, reach, strict=True))
+            box = tuple(
+                slice(max(0, a - r), min(n, a + r + 1)) for a, r, n in zip(at, reach, part.shape, strict=True)
+            )
             grid = np.ogrid[box]
             away = sum(((g - a) * s) ** 2 for g, a, s in zip(grid, at, spacing, strict=True))
             part[box][away <= radius**2] = 0

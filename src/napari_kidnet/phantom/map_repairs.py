@@ -123,7 +123,7 @@ def body_hull(codes: NDArray[np.uint8], fine: float, coarse: float) -> NDArray[n
         closed[z] = distance_transform_edt(np.pad(grown, 1))[1:-1, 1:-1] > 60 / coarse
     inside = distance_transform_edt(closed, sampling=coarse)
     outside = distance_transform_edt(~closed, sampling=coarse)
-    signed = gaussian_filter((outside - inside).astype(np.float32), (2.0, 2.0, 2.0), mode="nearest")
+    signed = gaussian_filter((outside - inside).astype(np.float32), (4.0, 2.0, 2.0), mode="nearest")
     return np.ascontiguousarray(signed[:, margin:-margin, margin:-margin])
 
 
@@ -145,13 +145,20 @@ def add_lungs(codes: NDArray[np.uint8], hull: NDArray[np.float32], fine: float, 
     dome = gaussian_filter(np.where(have > 0, top, spread), 2.0)
     levels = np.arange(len(small))[:, None, None]
     depth = -refine(hull, coarse, small.shape, (fine * stride,) * 3)
-    from_core = distance_transform_edt(
-        ~np.isin(small, [_S.BONE_SPONGY, _S.AORTA, _S.VENA_CAVA]), sampling=fine * stride
-    )
-    # Only columns near the dome's own height: flanks below the ribs are no lung.
-    high = levels > np.maximum(dome + 1, 0.6 * len(small))
-    lung = (high & (depth > 12) & (from_core > 5)).astype(np.float32)
-    rim = (levels > np.maximum(dome - 0.5, 0.6 * len(small) - 1.5)) & (depth > 10) & (from_core > 5)
+    step = fine * stride
+    core = np.isin(small, [_S.BONE_SPONGY, _S.AORTA, _S.VENA_CAVA])
+    # Vertebrae keep the lung further off than ribs: muscles of the back, crura and mediastinum lie about them.
+    spine = small == _S.SPINAL_FLUID
+    back = np.ones(small.shape[1:], bool)
+    if spine.any():
+        y, x = (float(np.median(axis)) for axis in np.nonzero(spine)[1:])
+        rows, columns = np.ogrid[: small.shape[1], : small.shape[2]]
+        back = (np.abs(columns - x) > 48 / step) | (rows < y - 45 / step)
+    from_core = distance_transform_edt(~core, sampling=step)
+    # The recess beside the dome reaches some 40 mm lower than its top; flanks below the ribs are no lung.
+    floor = float(np.quantile(top[have > 0], 0.97)) - 40 / step
+    lung = ((levels > np.maximum(dome + 1, floor)) & (depth > 12) & (from_core > 5) & back).astype(np.float32)
+    rim = (levels > np.maximum(dome - 0.5, floor - 1.5)) & (depth > 10) & (from_core > 5) & back
     for mask, structure in ((rim.astype(np.float32), _S.MUSCLE), (lung, _S.LUNG)):
         smooth = refine(gaussian_filter(mask, 0.7), fine * stride, codes.shape, (fine,) * 3) > 0.5
         codes[smooth & ((codes == 0) | (codes == _S.MUSCLE) & (structure == _S.LUNG) & smooth)] = structure

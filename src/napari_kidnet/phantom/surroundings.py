@@ -59,7 +59,7 @@ def add_body(
     shape = structures.shape
     empty = structures == 0
     canal_y = _mean_row(structures == _S.SPINAL_FLUID, shape[1] * 0.65)
-    front = np.clip((canal_y + 15 / spacing[1] - np.arange(shape[1])) * spacing[1] / 40, 0, 1)[None, :, None]
+    front = np.clip((canal_y + 30 / spacing[1] - np.arange(shape[1])) * spacing[1] / 40, 0, 1)[None, :, None]
     front = front.astype(np.float32)
     shell = empty[:, : int(canal_y)] | (structures[:, : int(canal_y)] == _S.MUSCLE)
     shell &= (hull[:, : int(canal_y)] < -1) & (hull[:, : int(canal_y)] > -10)
@@ -170,6 +170,10 @@ def _add_loops(structures: NDArray[np.uint8], pulled: PulledMap, rng: np.random.
     front = _mean_row(kidney, structures.shape[1] * 0.55) - 25 / spacing[1]
     coarse = (slice(None, None, 3),) * 3
     rows = np.arange(structures.shape[1])[::3][None, :, None]
+    great = np.isin(structures[coarse], [_S.AORTA, _S.VENA_CAVA]).any((0, 2))
+    if great.any():
+        front = min(front, float(np.flatnonzero(great).min()) * 3 - 3 / spacing[1])
+    abdomen = structures[:, : max(1, int(front + 8 / spacing[1]))]  # behind it no bowel lies free
     free = (structures[coarse] == _S.VISCERAL_FAT) & (pulled.hull[coarse] < -14) & (rows < front)
     litres = float(free.sum()) * 27 * float(np.prod(spacing)) / 1e6
     for _ in range(int(rng.integers(0, 2 + int(14 * min(litres, 1.5))))):
@@ -183,9 +187,9 @@ def _add_loops(structures: NDArray[np.uint8], pulled: PulledMap, rng: np.random.
         outer = path_through(way, rng.uniform(0.8, 1.1, len(way)) * radius)
         wall = min(float(rng.uniform(1.6, 3.0)), 0.5 * radius)
         content = int(rng.choice([int(s) for s, _ in _CONTENTS], p=_mixture(rng)))
-        draw_segments(structures, pulled.spacing, [outer], _S.BOWEL_WALL, over=_FAT)
+        draw_segments(abdomen, pulled.spacing, [outer], _S.BOWEL_WALL, over=_FAT)
         inner = Segment(outer.points_mm, outer.radius_mm - wall)
-        draw_segments(structures, pulled.spacing, [inner], content, over=(_S.BOWEL_WALL,))
+        draw_segments(abdomen, pulled.spacing, [inner], content, over=(_S.BOWEL_WALL,))
 
 
 def add_small_vessels(structures: NDArray[np.uint8], pulled: PulledMap, rng: np.random.Generator) -> None:
