@@ -20,7 +20,8 @@ RAS = np.diag([0.8, 0.8, 2.0, 1.0])
 @pytest.fixture(scope="module")
 def network(tmp_path_factory) -> Path:
     """A tiny network that nobody trained."""
-    from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings, network_weights, save_checkpoint
+    from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings, save_checkpoint
+    from napari_kidnet.network.checkpoint import network_weights
 
     settings = KidNetSettings(base=4, levels=2)
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"

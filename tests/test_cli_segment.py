@@ -22,7 +22,8 @@ AFFINE = np.array([[0.0, -0.8, 0.0, 30.0], [0.9, 0.0, 0.0, -20.0], [0.0, 0.0, -2
 @pytest.fixture(scope="module")
 def network(tmp_path_factory) -> Path:
     """A tiny network that nobody trained, with every class as likely: it labels a good deal."""
-    from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings, network_weights, save_checkpoint
+    from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings, save_checkpoint
+    from napari_kidnet.network.checkpoint import network_weights
 
     settings = KidNetSettings(base=4, levels=2)
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"

@@ -96,7 +96,8 @@ def test_evaluate_finds_the_kidney_box(labels, run, tmp_path):
 
 
 def test_a_checkpoint_s_card(run, tmp_path):
-    from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings, network_weights, save_checkpoint
+    from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings, save_checkpoint
+    from napari_kidnet.network.checkpoint import network_weights
 
     settings = KidNetSettings(base=4, levels=2)
     path = tmp_path / "tiny.safetensors"
@@ -168,7 +169,8 @@ def test_a_phantom_is_a_case_and_its_seed_decides(run, tmp_path):
 
 @pytest.mark.slow
 def test_the_demo_ends_in_a_report(run, tmp_path):
-    from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings, network_weights, save_checkpoint
+    from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings, save_checkpoint
+    from napari_kidnet.network.checkpoint import network_weights
 
     settings = KidNetSettings(base=4, levels=2)
     path = tmp_path / "tiny.safetensors"
