@@ -52,7 +52,11 @@ class FakeNetwork:
             tuple(slice(o, min(o + self.tile, box[2 * a + 1])) for a, o in enumerate(corner))
             for corner in np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3).tolist()
         ]
-        boxes.sort(key=lambda b: sum(((s.start + s.stop) / 2 - v) ** 2 for s, v in zip(b, settings.start)))
+        boxes.sort(
+            key=lambda b: sum(
+                ((s.start + s.stop) / 2 - v) ** 2 for s, v in zip(b, settings.start, strict=False)
+            )
+        )
         labels = np.zeros(scan.shape, np.uint8)
         try:
             yield SegmentProgress(0, len(boxes), "Segmenting (fake)")
@@ -161,7 +165,7 @@ def idle():
 def body(shape=(40, 60, 48)):
     """HU (z, y, x): soft tissue, an artery (300) on the patient's left side, a vein (200) on the right."""
     hu = np.full(shape, 40, np.int16)
-    z, y, x = shape
+    _z, y, x = shape
     hu[:, y // 2 - 4 : y // 2 + 4, 3 * x // 4 - 4 : 3 * x // 4 + 4] = 300
     hu[:, y // 2 - 4 : y // 2 + 4, x // 4 - 4 : x // 4 + 4] = 200
     hu[:, :3] = -1000

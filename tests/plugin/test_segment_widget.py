@@ -89,7 +89,7 @@ def test_a_drawn_box_is_all_that_is_segmented(opened, network, qtbot, idle):
 
 
 def test_a_box_that_is_not_drawn_is_asked_for(opened, network, qtbot):
-    viewer, widget, _ = opened
+    _viewer, widget, _ = opened
     widget.region._what.setCurrentIndex(1)
     click(qtbot, widget.run_bar.run)
     assert "press Draw" in widget.run_bar.status.text()

@@ -70,7 +70,7 @@ def test_erasing_where_nothing_is_yet_says_that_there_is_no_vessel(working, how)
 
 
 def test_a_filled_region_stays(working):
-    layer, session, finish = working
+    layer, _session, finish = working
     layer.data[20, 28:32, 34:38] = 2
     layer.fill(ARTERY, 3)
     finish()

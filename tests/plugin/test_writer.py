@@ -15,7 +15,7 @@ def test_labels_go_back_onto_the_scans_own_grid(viewer, preferences, scan_file, 
     turned = stored.as_reoriented(nib.orientations.axcodes2ornt(("P", "I", "R")))
     path = tmp_path / "turned.nii.gz"
     nib.save(turned, path)
-    (image,) = viewer.open(str(path), plugin="napari-kidnet")
+    (_image,) = viewer.open(str(path), plugin="napari-kidnet")
     idle(viewer)
     (labels,) = [layer for layer in viewer.layers if layer._type_string == "labels"]
     out = tmp_path / "out.nii.gz"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_kidnet.classes import VESSELS
 from napari_kidnet.errors import CheckpointError
 from napari_kidnet.network import default_checkpoint_path, read_checkpoint_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["CheckpointCard", "list_cards", "read_card"]
 

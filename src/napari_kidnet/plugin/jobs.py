@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_kidnet.labelling.predicting import Report
     from napari_kidnet.progress import Progress
 
-__all__ = ["Job", "JobProgress", "WorkError", "start_job"]
+__all__ = ["Job", "JobProgress", "WorkError", "result_of", "start_job"]
 
 _log = logging.getLogger(__name__)
 
@@ -163,6 +163,29 @@ def start_job(steps: Generator[Report, None, Any], title: str) -> Job:
     job._bar = progress(total=0, desc=title)
     worker.start()
     return job
+
+
+def result_of(job: Job) -> Any:
+    """Let the event loop turn until a job has ended, and return its result.
+
+    Raises
+    ------
+    Exception
+        What the job failed with; a `WorkError` where it was cancelled.
+    """
+    from qtpy.QtCore import QEventLoop
+
+    loop = QEventLoop()
+    ends: dict[str, Any] = {}
+    job.returned.connect(lambda result: ends.update(result=result))
+    job.failed.connect(lambda error: ends.update(error=error))
+    job.ended.connect(lambda: loop.quit())
+    loop.exec_() if hasattr(loop, "exec_") else loop.exec()
+    if "error" in ends:
+        raise ends["error"]
+    if "result" not in ends:
+        raise WorkError(f"{job.title} was cancelled.")
+    return ends["result"]
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from napari_kidnet.plugin.controller import Controller
-from napari_kidnet.plugin.layers import tag_of
 
 __all__ = ["open_scan", "show_scan"]
 
@@ -55,6 +54,5 @@ def show_scan(viewer: Any, path: Path | str, segment: bool) -> Any:
     scan = read_scan(Path(path))
     Controller.of(viewer)
     image = viewer.add_image(scan.hu, **scan_keywords(scan, segment_on_arrival=segment))
-    assert tag_of(image) is not None
     viewer.window.add_plugin_dock_widget("napari-kidnet", "Segment")
     return image
