@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +24,9 @@ from napari_kidnet.network.header import (
 )
 from napari_kidnet.network.kidnet import KidNet, KidNetSettings
 from napari_kidnet.scans.writing import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Checkpoint", "build_network", "load_checkpoint", "network_weights", "save_checkpoint"]
 
@@ -120,9 +122,13 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
         content = path.read_bytes()
         weights = load_tensors(content)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}); choose another checkpoint.") from error
+        raise CheckpointError(
+            f"{path} cannot be read ({error.strerror or error}); choose another checkpoint."
+        ) from error
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path.name} is damaged: its weights are cut off or overlap; copy it again.") from error
+        raise CheckpointError(
+            f"{path.name} is damaged: its weights are cut off or overlap; copy it again."
+        ) from error
     network = _settings_of(header["network"], path.name)
     _check_weights(network, weights, path.name)
     spacing = header["spacing"]
@@ -184,7 +190,9 @@ def _encoded(checkpoint: Checkpoint, dtype: torch.dtype) -> bytes:
     try:
         text = json.dumps(record, allow_nan=False, sort_keys=True)
     except ValueError as error:
-        raise CheckpointError("The checkpoint's record holds a number that is not finite; it cannot be written.") from error
+        raise CheckpointError(
+            "The checkpoint's record holds a number that is not finite; it cannot be written."
+        ) from error
     weights = {name: value.to("cpu", dtype).contiguous() for name, value in checkpoint.weights.items()}
     return save_tensors(weights, metadata={METADATA_KEY: text})
 
@@ -192,9 +200,13 @@ def _encoded(checkpoint: Checkpoint, dtype: torch.dtype) -> bytes:
 def _settings_of(values: Mapping[str, Any], name: str) -> KidNetSettings:
     known = {each.name for each in fields(KidNetSettings)}
     if unknown := sorted(set(values) - known):
-        raise CheckpointError(f"{name} is for another network: its settings have an unknown {', '.join(unknown)}.")
+        raise CheckpointError(
+            f"{name} is for another network: its settings have an unknown {', '.join(unknown)}."
+        )
     if missing := sorted(known - set(values)):
-        raise CheckpointError(f"{name} is not a valid checkpoint: its network's settings lack {', '.join(missing)}.")
+        raise CheckpointError(
+            f"{name} is not a valid checkpoint: its network's settings lack {', '.join(missing)}."
+        )
     try:
         return KidNetSettings(**values)
     except SettingsError as error:
@@ -204,7 +216,9 @@ def _settings_of(values: Mapping[str, Any], name: str) -> KidNetSettings:
 def _check_weights(network: KidNetSettings, weights: Mapping[str, Tensor], name: str) -> None:
     with torch.device("meta"):  # shapes only: a header that claims a huge network costs nothing
         expected = {
-            key: value.shape for key, value in KidNet(network).state_dict().items() if not key.endswith(COUNTER)
+            key: value.shape
+            for key, value in KidNet(network).state_dict().items()
+            if not key.endswith(COUNTER)
         }
     if missing := sorted(expected.keys() - weights.keys()):
         raise CheckpointError(f"{name} is damaged: it lacks the weights {_some(missing)} of its network.")
@@ -217,11 +231,17 @@ def _check_weights(network: KidNetSettings, weights: Mapping[str, Tensor], name:
                 f"{name} is for another network: {key} is {list(value.shape)}, expected {list(shape)}."
             )
         if value.dtype not in FLOATS:
-            raise CheckpointError(f"{name} is damaged: {key} holds {value.dtype}, expected floating-point numbers.")
+            raise CheckpointError(
+                f"{name} is damaged: {key} holds {value.dtype}, expected floating-point numbers."
+            )
         if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{name} is damaged: {key} holds values that are not finite; train or copy it again.")
+            raise CheckpointError(
+                f"{name} is damaged: {key} holds values that are not finite; train or copy it again."
+            )
         if key.endswith("running_var") and bool((value < 0).any()):
-            raise CheckpointError(f"{name} is damaged: {key} holds negative variances; train or copy it again.")
+            raise CheckpointError(
+                f"{name} is damaged: {key} holds negative variances; train or copy it again."
+            )
 
 
 def _some(names: list[str]) -> str:

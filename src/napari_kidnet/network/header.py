@@ -14,7 +14,13 @@ from typing import Any, Final
 from napari_kidnet.classes import CLASSES
 from napari_kidnet.errors import CheckpointError
 
-__all__ = ["FORMAT_VERSION", "METADATA_KEY", "default_checkpoint_path", "parse_record", "read_checkpoint_header"]
+__all__ = [
+    "FORMAT_VERSION",
+    "METADATA_KEY",
+    "default_checkpoint_path",
+    "parse_record",
+    "read_checkpoint_header",
+]
 
 FORMAT_VERSION: Final = 1
 METADATA_KEY: Final = "napari-kidnet"
@@ -66,14 +72,20 @@ def read_checkpoint_header(path: Path | str) -> dict[str, Any]:
             head = file.read(8)
             length = int.from_bytes(head, "little")
             if len(head) < 8 or head[:1] == b"\x80" or head[:2] == b"PK" or not 2 <= length <= LARGEST_HEADER:
-                raise CheckpointError(f"{path.name} is not a safetensors file; choose a checkpoint of kidnet train.")
+                raise CheckpointError(
+                    f"{path.name} is not a safetensors file; choose a checkpoint of kidnet train."
+                )
             text = file.read(length)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}); choose another checkpoint.") from error
+        raise CheckpointError(
+            f"{path} cannot be read ({error.strerror or error}); choose another checkpoint."
+        ) from error
     try:
         header = json.loads(text)
     except ValueError as error:
-        raise CheckpointError(f"{path.name} is damaged: its header is cut off or not JSON; copy it again.") from error
+        raise CheckpointError(
+            f"{path.name} is damaged: its header is cut off or not JSON; copy it again."
+        ) from error
     if len(text) < length or not isinstance(header, dict):
         raise CheckpointError(f"{path.name} is damaged: its header is cut off; copy it again.")
     metadata = header.pop("__metadata__", None)
@@ -108,7 +120,9 @@ def parse_record(text: str, name: str) -> dict[str, Any]:
     try:
         record = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
-        raise CheckpointError(f"{name} is damaged: its description is not valid JSON; copy it again.") from error
+        raise CheckpointError(
+            f"{name} is damaged: its description is not valid JSON; copy it again."
+        ) from error
     if not isinstance(record, dict):
         raise CheckpointError(f"{name} is damaged: its description is not a JSON object; copy it again.")
     version = record.get("format")

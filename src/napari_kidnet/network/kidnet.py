@@ -13,9 +13,9 @@ only the four channels of its answer are up-sampled, 8^k times cheaper than up-s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, overload
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from torch.nn import functional
 
 from napari_kidnet.classes import CLASSES
 from napari_kidnet.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["PRESETS", "KidNet", "KidNetSettings"]
 
@@ -75,9 +78,14 @@ class KidNetSettings:
         for name, low, high in (("base", 1, 128), ("levels", 2, 7), ("max_channels", 1, 1024)):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise SettingsError(f"The network's {name} is {value!r}; choose a whole number from {low} to {high}.")
+                raise SettingsError(
+                    f"The network's {name} is {value!r}; choose a whole number from {low} to {high}."
+                )
         choices: dict[str, object] = {
-            "norm": Norm, "average": Average, "heads_from": HeadsFrom, "upsampling": Upsampling
+            "norm": Norm,
+            "average": Average,
+            "heads_from": HeadsFrom,
+            "upsampling": Upsampling,
         }
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
@@ -85,7 +93,9 @@ class KidNetSettings:
                     f"The network's {name} is {getattr(self, name)!r}; choose one of {', '.join(get_args(kind))}."
                 )
         if type(self.encoder_residual) is not bool:
-            raise SettingsError(f"The network's encoder_residual is {self.encoder_residual!r}; choose true or false.")
+            raise SettingsError(
+                f"The network's encoder_residual is {self.encoder_residual!r}; choose true or false."
+            )
 
     @property
     def multiple(self) -> int:
@@ -157,7 +167,7 @@ class KidNet(nn.Module):
             for inputs, outputs in zip((1, *channels[:-1]), channels, strict=True)
         )
         self.ups = nn.ModuleList(
-            nn.ConvTranspose3d(coarse, fine, 2, stride=2) for fine, coarse in zip(channels, channels[1:], strict=False)
+            nn.ConvTranspose3d(coarse, fine, 2, stride=2) for fine, coarse in itertools.pairwise(channels)
         )
         self.decoder = nn.ModuleList(Stage(2 * fine, fine, settings.norm) for fine in channels[:-1])
         self.heads = nn.ModuleList(nn.Conv3d(each, classes, 1) for each in channels)

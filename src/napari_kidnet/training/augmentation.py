@@ -148,7 +148,9 @@ def _thickened(hu: Floats, thickness: float) -> Floats:
     count = len(hu)
     middles = np.arange(thickness / 2, count, thickness) - 0.5
     slices = np.arange(count)
-    averaging = np.maximum(0.0, thickness / 2 + 0.5 - np.abs(slices[None, :] - middles[:, None])).clip(0.0, 1.0)
+    averaging = np.maximum(0.0, thickness / 2 + 0.5 - np.abs(slices[None, :] - middles[:, None])).clip(
+        0.0, 1.0
+    )
     averaging /= averaging.sum(axis=1, keepdims=True)
     back = _linear_matrix(np.interp(slices, middles, np.arange(len(middles))), len(middles))
     flat = (back @ averaging).astype(np.float32) @ hu.reshape(count, -1)
@@ -173,7 +175,9 @@ def _turned(
     from_y = middle[1] + np.cos(angle) * down - np.sin(angle) * right
     from_x = middle[2] + np.sin(angle) * down + np.cos(angle) * right
     lows = [int(np.floor(each.min())) for each in (from_z, from_y, from_x)]
-    sizes = [int(np.floor(each.max())) + 2 - low for each, low in zip((from_z, from_y, from_x), lows, strict=True)]
+    sizes = [
+        int(np.floor(each.max())) + 2 - low for each, low in zip((from_z, from_y, from_x), lows, strict=True)
+    ]
     block = store.cut(place.case, (lows[0], lows[1], lows[2]), (sizes[0], sizes[1], sizes[2]))
     in_z, in_y, in_x = (each - low for each, low in zip((from_z, from_y, from_x), lows, strict=True))
 
@@ -197,7 +201,9 @@ def _turned(
     return Patch(np.ascontiguousarray(hu), labels, tubes, reviewed)
 
 
-def _picked(values: NDArray[Any], rows: NDArray[np.int_], columns: NDArray[np.int_], edge: int) -> NDArray[Any]:
+def _picked(
+    values: NDArray[Any], rows: NDArray[np.int_], columns: NDArray[np.int_], edge: int
+) -> NDArray[Any]:
     flat = values.reshape(len(values), -1)
     return np.take(np.take(flat, rows, axis=0), columns, axis=1).reshape(edge, edge, edge)
 
@@ -211,5 +217,3 @@ def _linear_matrix(at: NDArray[np.float64], length: int) -> NDArray[np.float64]:
     matrix[rows, below] += 1.0 - (at - below)
     matrix[rows, np.minimum(below + 1, length - 1)] += at - below
     return matrix
-
-

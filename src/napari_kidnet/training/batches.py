@@ -8,13 +8,11 @@ each batch carries the averages after it, and a saved state takes them from ther
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_kidnet.scans.intensity import normalise
 from napari_kidnet.training.augmentation import augment
@@ -22,6 +20,10 @@ from napari_kidnet.training.sampling import capped_squared_distance, voxel_weigh
 from napari_kidnet.training.weighting import DynamicWeighting, PatchWeights, patch_volumes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
     from napari_kidnet.training.patches import PatchStore
     from napari_kidnet.training.schema import Schema
     from napari_kidnet.training.settings import TrainSettings
@@ -147,13 +149,24 @@ class BatchMaker:
             rng = _stream(self._settings.seed, "weights", batch.step, number)
             weights.append(
                 voxel_weights(
-                    part.labels, part.distance, self._schema, part.weights, rng, part.reviewed,
+                    part.labels,
+                    part.distance,
+                    self._schema,
+                    part.weights,
+                    rng,
+                    part.reviewed,
                     None if suspicion is None else suspicion[number],
                 )
             )
         return Batch(
-            batch.step, batch.images, batch.labels, batch.tubes, np.stack(weights),
-            batch.volumes, batch.patches_seen, batch._parts,
+            batch.step,
+            batch.images,
+            batch.labels,
+            batch.tubes,
+            np.stack(weights),
+            batch.volumes,
+            batch.patches_seen,
+            batch._parts,
         )
 
     def _weigh(self, labels: NDArray[np.uint8], reviewed: NDArray[np.bool_] | None) -> PatchWeights:

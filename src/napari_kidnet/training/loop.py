@@ -34,13 +34,13 @@ from napari_kidnet.training.batches import Batch, BatchMaker, dataset_volumes
 from napari_kidnet.training.losses import ExtraLosses, class_f1, training_loss
 from napari_kidnet.training.optimiser import AveragedWeights, Precision, pick_device, pick_precision
 from napari_kidnet.training.patches import PatchStore
-from napari_kidnet.training.settings import TrainSettings
 from napari_kidnet.training.state import load_state, restore, save_state, snapshot
 from napari_kidnet.training.validation import Validation, Validator
 from napari_kidnet.training.weighting import DynamicWeighting
 
 if TYPE_CHECKING:
     from napari_kidnet.scans import Case
+    from napari_kidnet.training.settings import TrainSettings
 
 __all__ = ["TrainInputs", "TrainProgress", "train", "train_steps"]
 
@@ -90,7 +90,10 @@ TrainSteps = Generator[TrainProgress, None, Checkpoint]
 
 
 def train_steps(
-    inputs: TrainInputs | Sequence[Case] | PatchStore, out: Path | str, settings: TrainSettings, resume: bool = True
+    inputs: TrainInputs | Sequence[Case] | PatchStore,
+    out: Path | str,
+    settings: TrainSettings,
+    resume: bool = True,
 ) -> TrainSteps:
     """Train a network, reporting each step.
 
@@ -124,7 +127,9 @@ def train_steps(
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be made ({error.strerror or error}); choose another place.") from error
+        raise OutputError(
+            f"{folder} cannot be made ({error.strerror or error}); choose another place."
+        ) from error
     validator = Validator(given.validation, settings.device, settings.threads)
     store = yield from _ready(given.cases, folder / "patches", settings)
     store.check(settings.strict)
@@ -137,7 +142,9 @@ def train_steps(
         try:
             for batch in batches:
                 loss, f1 = run.step(batch)
-                found = run.validate(validator) if run.due(settings.validate_every) and len(validator) else None
+                found = (
+                    run.validate(validator) if run.due(settings.validate_every) and len(validator) else None
+                )
                 if run.due(settings.save_every) or found is not None:
                     run.save()
                 what = f"Training on {len(store)} cases ({run.where})"
@@ -154,7 +161,10 @@ def train_steps(
 
 
 def train(
-    inputs: TrainInputs | Sequence[Case] | PatchStore, out: Path | str, settings: TrainSettings, resume: bool = True
+    inputs: TrainInputs | Sequence[Case] | PatchStore,
+    out: Path | str,
+    settings: TrainSettings,
+    resume: bool = True,
 ) -> Checkpoint:
     """Train a network and return its checkpoint; see `train_steps`."""
     from napari_kidnet.progress import drain
@@ -182,12 +192,17 @@ def _ready(
 class _Run:
     """One run: network, optimiser, averages, and where they are kept."""
 
-    def __init__(self, store: PatchStore, initial: Checkpoint | None, folder: Path, settings: TrainSettings) -> None:
+    def __init__(
+        self, store: PatchStore, initial: Checkpoint | None, folder: Path, settings: TrainSettings
+    ) -> None:
         self._settings = settings
         self._store = store
         self._folder = folder
         self._device = pick_device(settings.device)
-        self._precision: Precision = pick_precision(settings.precision, self._device, settings.strict)
+        coarsest = settings.patch_voxels // settings.network.multiple
+        self._precision: Precision = pick_precision(
+            settings.precision, self._device, coarsest, settings.strict
+        )
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         generator = torch.random.get_rng_state()
@@ -196,7 +211,9 @@ class _Run:
         torch.random.set_rng_state(generator)
         if initial is not None:
             if initial.network != settings.network:
-                raise SettingsError("The checkpoint to start from is of another network; choose the same preset.")
+                raise SettingsError(
+                    "The checkpoint to start from is of another network; choose the same preset."
+                )
             net.load_state_dict(initial.weights, strict=False)
         self._parent = initial.hash if initial is not None else None
         self._net = net.to(self._device, memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
@@ -288,7 +305,9 @@ class _Run:
         """Return the best checkpoint by validation, or this one."""
         best = self._folder / "best.safetensors"
         if self._validations and best.exists():
-            return replace(load_checkpoint(best), record=self._checkpoint().record | {"best_of": len(self._validations)})
+            return replace(
+                load_checkpoint(best), record=self._checkpoint().record | {"best_of": len(self._validations)}
+            )
         return self._checkpoint()
 
     def save(self) -> None:
@@ -356,14 +375,16 @@ class _Run:
             "cases": list(self._store.names),
             "seed": settings.seed,
             "steps": self.done,
-            "seconds": round(self._seconds, 1),
             "loss": sum(tail) / len(tail) if tail else None,
             "loss_curve": _thinned(self._losses),
             "validations": self._validations,
         }
         weights = network_weights(self._net)
         if self._average is not None:
-            weights = {name: self._average.values[name].detach().to("cpu", torch.float32, copy=True) for name in weights}
+            weights = {
+                name: self._average.values[name].detach().to("cpu", torch.float32, copy=True)
+                for name in weights
+            }
         return Checkpoint(
             settings.network,
             weights,
@@ -388,7 +409,6 @@ def _thinned(losses: list[float], points: int = 200) -> list[float]:
     """Return the losses as means of equal stretches, at most so many."""
     width = max(1, math.ceil(len(losses) / points))
     return [
-        round(sum(part) / len(part), 5) for part in (losses[at : at + width] for at in range(0, len(losses), width))
+        round(sum(part) / len(part), 5)
+        for part in (losses[at : at + width] for at in range(0, len(losses), width))
     ]
-
-

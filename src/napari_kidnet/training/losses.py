@@ -91,7 +91,11 @@ def class_f1(logits: Tensor, labels: Tensor) -> tuple[float | None, ...]:
     """Return the F1 of each vessel class in a batch, None where it is neither there nor found."""
     found = logits.detach().argmax(dim=1)
     count = len(CLASSES)
-    pairs = torch.bincount((labels * count + found).flatten(), minlength=count * count).reshape(count, count).tolist()
+    pairs = (
+        torch.bincount((labels * count + found).flatten(), minlength=count * count)
+        .reshape(count, count)
+        .tolist()
+    )
     scores: list[float | None] = []
     for each in range(1, count):
         total = sum(pairs[each]) + sum(row[each] for row in pairs)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 from torch import Tensor
 
-from napari_kidnet.errors import DeviceError
-from napari_kidnet.network.kidnet import KidNet
+from napari_kidnet.errors import DeviceError, SettingsError
+
+if TYPE_CHECKING:
+    from napari_kidnet.network.kidnet import KidNet
 
 __all__ = ["AveragedWeights", "Precision", "pick_device", "pick_precision"]
 
 Precision = Literal["float32", "bfloat16"]
+
+SMALLEST_BFLOAT16_EDGE: Final = 3
+"""With an edge of two voxels, the gradient of a bfloat16 convolution's weights is garbage, or not a number
+(PyTorch 2.13 on processors with AVX512-BF16: it differs between equal calls); with three it is right."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -33,20 +39,44 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def pick_precision(wish: str, device: torch.device, strict: bool) -> Precision:
+def pick_precision(wish: str, device: torch.device, coarsest: int, strict: bool) -> Precision:
     """Return the precision of the network's arithmetic; the loss is always computed in float32.
 
     "auto" is bfloat16 where the processor multiplies in it: a step is then two to four times faster (1.5 s
     against .45 s for two patches of 64³ with 8 channels on two cores), and elsewhere it would be slower.
+
+    Parameters
+    ----------
+    wish : str
+        "auto", "float32" or "bfloat16".
+    device : torch.device
+        Where it is trained.
+    coarsest : int
+        Edge of a patch at the network's coarsest scale, voxels.
+    strict : bool
+        "auto" is float32.
+
+    Raises
+    ------
+    SettingsError
+        bfloat16 would give wrong gradients.
     """
+    broken = device.type == "cpu" and coarsest < SMALLEST_BFLOAT16_EDGE
+    if wish == "bfloat16" and broken:
+        raise SettingsError(
+            f"Patches so small ({coarsest} voxels at the coarsest scale) are not trained in bfloat16 on a CPU; "
+            "use larger patches or float32."
+        )
     if wish == "float32" or wish == "bfloat16":
         return wish
-    if strict:
+    if strict or broken:
         return "float32"
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     if device.type == "cpu":
-        supports = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+        supports = [
+            getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        ]
         return "bfloat16" if any(each is not None and each() for each in supports) else "float32"
     return "float32"
 
@@ -65,7 +95,9 @@ class AveragedWeights:
     def __init__(self, net: KidNet, decay: float) -> None:
         self._decay = decay
         self.values: dict[str, Tensor] = {
-            name: value.detach().clone() for name, value in net.state_dict().items() if value.is_floating_point()
+            name: value.detach().clone()
+            for name, value in net.state_dict().items()
+            if value.is_floating_point()
         }
 
     @torch.no_grad()

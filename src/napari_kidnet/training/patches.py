@@ -20,13 +20,11 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_kidnet.classes import CLASSES, VESSELS
 from napari_kidnet.errors import LabelsError, OutputError, SettingsError
@@ -41,6 +39,10 @@ from napari_kidnet.training.resampling import labels_on_grid, scan_on_grid
 from napari_kidnet.training.sampling import capped_squared_distance
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
     from napari_kidnet.scans import Case
 
 __all__ = ["AIR_HU", "KINDS", "Block", "PatchStore", "Place"]
@@ -177,7 +179,9 @@ class PatchStore:
     ) -> None:
         """Add a case from arrays (z, y, x); ``origin`` says what it was made from, for a later run."""
         if hu.shape != labels.shape or (reviewed is not None and reviewed.shape != hu.shape):
-            raise LabelsError(f"The labels of {name} are {labels.shape}, its scan is {hu.shape}; give the same grid.")
+            raise LabelsError(
+                f"The labels of {name} are {labels.shape}, its scan is {hu.shape}; give the same grid."
+            )
         if any(each.name == name for each in self._cases):
             raise SettingsError(f"Two cases are called {name}; give each case a name of its own.")
         wanted = self.spacing
@@ -200,7 +204,9 @@ class PatchStore:
             arrays["reviewed"] = seen
         self._write(name, arrays, centres, origin)
         if not self._reuse(name, origin):
-            raise OutputError(f"The patches of {name} in {self.folder} were changed by another program; start again.")
+            raise OutputError(
+                f"The patches of {name} in {self.folder} were changed by another program; start again."
+            )
 
     def check(self, strict: bool = False) -> None:
         """Make sure that patches without vessels can be drawn; without them the network fails on a whole scan (R26).
@@ -211,7 +217,9 @@ class PatchStore:
             There are no cases, or ``strict`` and no place for such a patch.
         """
         if not self._cases:
-            raise SettingsError("There are no cases to train on; give folders with NAME_ct and NAME_labels files.")
+            raise SettingsError(
+                "There are no cases to train on; give folders with NAME_ct and NAME_labels files."
+            )
         if any(len(each.centres[FREE]) for each in self._cases):
             return
         text = (
@@ -317,7 +325,8 @@ class PatchStore:
             if json.loads((folder / "case.json").read_text(encoding="utf-8")) != self._description(origin):
                 return False
             arrays = {
-                path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))
+                path.stem: np.load(path, mmap_mode="r", allow_pickle=False)
+                for path in sorted(folder.glob("*.npy"))
             }
             with np.load(folder / "centres.npz", allow_pickle=False) as file:
                 centres = {kind: file[kind] for kind in (FREE, *KINDS)}

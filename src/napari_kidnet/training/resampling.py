@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_kidnet.classes import CLASSES, VESSELS
 from napari_kidnet.segmentation.grid import NetworkGrid
 from napari_kidnet.training.centres import class_skeletons
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["labels_on_grid", "scan_on_grid"]
 
@@ -51,7 +53,9 @@ def labels_on_grid(labels: NDArray[np.uint8], spacing: Spacing, wanted: Spacing 
     for vessel in VESSELS:
         points = np.argwhere(skeletons[vessel.id])
         at = tuple(
-            np.clip(np.round(axis.to_network(points[:, n].astype(np.float64))).astype(int), 0, axis.length - 1)
+            np.clip(
+                np.round(axis.to_network(points[:, n].astype(np.float64))).astype(int), 0, axis.length - 1
+            )
             for n, axis in enumerate(grid.axes)
         )
         missed = result[at] == 0

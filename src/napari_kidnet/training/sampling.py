@@ -13,13 +13,14 @@ the union of all vessel classes, so that no sampled voxel is a vessel of another
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_kidnet.training.schema import Schema
-from napari_kidnet.training.weighting import PatchWeights
+if TYPE_CHECKING:
+    from napari_kidnet.training.schema import Schema
+    from napari_kidnet.training.weighting import PatchWeights
 
 __all__ = ["capped_squared_distance", "sample_bands", "voxel_weights"]
 

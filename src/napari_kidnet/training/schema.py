@@ -66,7 +66,9 @@ class Schema:
     def __post_init__(self) -> None:
         for name in ("red_share", "free_share", "hard_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise SettingsError(f"The schema's {name} is {getattr(self, name):g}; choose a number from 0 to 1.")
+                raise SettingsError(
+                    f"The schema's {name} is {getattr(self, name):g}; choose a number from 0 to 1."
+                )
         if not 0.0 < self.alpha <= 1.0:
             raise SettingsError(f"The schema's alpha is {self.alpha:g}; choose a number above 0 and up to 1.")
         if not 0 < self.inner_radius < self.outer_radius <= 14:
@@ -79,7 +81,9 @@ class Schema:
         if self.unsampled not in ("class", "zero"):
             raise SettingsError(f"Unsampled voxels weigh {self.unsampled!r}; choose class or zero.")
         if isinstance(self.sampled, str) and self.sampled not in SAMPLED:
-            raise SettingsError(f"Sampled voxels weigh {self.sampled!r}; choose {', '.join(SAMPLED)} or a number.")
+            raise SettingsError(
+                f"Sampled voxels weigh {self.sampled!r}; choose {', '.join(SAMPLED)} or a number."
+            )
         for name in ("largest_class_weight", "largest_patch_weight"):
             value = getattr(self, name)
             if value is not None and value < 1.0:

@@ -108,13 +108,19 @@ class TrainSettings:
         if not 0.0 <= self.ema < 1.0:
             raise SettingsError(f"The decay of averaged weights is {self.ema:g}; choose from 0 to below 1.")
         if self.free_share is not None and not 0.0 <= self.free_share <= 1.0:
-            raise SettingsError(f"The share of free patches is {self.free_share:g}; choose a number from 0 to 1.")
+            raise SettingsError(
+                f"The share of free patches is {self.free_share:g}; choose a number from 0 to 1."
+            )
         if self.precision not in get_args(Precision):
-            raise SettingsError(f"The precision is {self.precision!r}; choose {', '.join(get_args(Precision))}.")
+            raise SettingsError(
+                f"The precision is {self.precision!r}; choose {', '.join(get_args(Precision))}."
+            )
         if isinstance(self.schema, str) and self.schema not in SCHEMAS:
             raise SettingsError(f"The schema is {self.schema!r}; choose one of {', '.join(SCHEMAS)}.")
         if self.spacing is not None and not (len(self.spacing) == 3 and min(self.spacing) > 0):
-            raise SettingsError(f"The spacing is {self.spacing}; give three positive numbers (z, y, x) in mm.")
+            raise SettingsError(
+                f"The spacing is {self.spacing}; give three positive numbers (z, y, x) in mm."
+            )
         if self.window is not None and not self.window[0] < self.window[1]:
             raise SettingsError(f"The window is {self.window}; give two rising numbers in HU.")
         if self.strict:
@@ -152,7 +158,9 @@ class TrainSettings:
         return values
 
     def _refuse_improvements(self) -> None:
-        found = [name for name in ("ema", "dice", "skeleton_recall", "deep_supervision") if getattr(self, name)]
+        found = [
+            name for name in ("ema", "dice", "skeleton_recall", "deep_supervision") if getattr(self, name)
+        ]
         found += ["spacing"] if self.spacing is not None else []
         found += ["free_share"] if self.free_share is not None else []
         found += ["precision"] if self.precision == "bfloat16" else []

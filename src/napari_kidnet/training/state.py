@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,8 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_kidnet.errors import CheckpointError
-from napari_kidnet.network.kidnet import KidNet
 from napari_kidnet.scans.writing import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_kidnet.network.kidnet import KidNet
 
 __all__ = ["RunState", "load_state", "restore", "save_state", "snapshot"]
 
@@ -49,7 +52,9 @@ def snapshot(
                 tensors[f"{moment}/{name}"] = optimiser.state[parameter][moment]
     if ema is not None:
         tensors |= {f"ema/{name}": value for name, value in ema.items()}
-    return RunState({name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}, record)
+    return RunState(
+        {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}, record
+    )
 
 
 def restore(state: RunState, net: KidNet, optimiser: torch.optim.Adam, ema: dict[str, Tensor] | None) -> None:
@@ -75,7 +80,9 @@ def restore(state: RunState, net: KidNet, optimiser: torch.optim.Adam, ema: dict
             for name, value in ema.items():
                 value.copy_(parts["ema"][name])
     except (KeyError, RuntimeError) as error:
-        raise CheckpointError("The saved state of this training is of another network; start it anew.") from error
+        raise CheckpointError(
+            "The saved state of this training is of another network; start it anew."
+        ) from error
 
 
 def save_state(path: Path, state: RunState) -> None:

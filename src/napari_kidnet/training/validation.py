@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_kidnet.classes import VESSELS
 from napari_kidnet.errors import LabelsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from napari_kidnet.network.checkpoint import Checkpoint
     from napari_kidnet.scans import Case, Scan
 
@@ -58,7 +60,9 @@ class Validator:
     def __init__(self, cases: Sequence[Case], device: str = "auto", threads: int | None = None) -> None:
         for case in cases:
             if case.labels is None:
-                raise LabelsError(f"{case.ct.name} has no labels to validate on; put {case.name}_labels.nii.gz beside it.")
+                raise LabelsError(
+                    f"{case.ct.name} has no labels to validate on; put {case.name}_labels.nii.gz beside it."
+                )
         self._cases = tuple(cases)
         self._device = device
         self._threads = threads

@@ -13,15 +13,17 @@ With part of a patch unreviewed, size(P) and the counts are those of the reviewe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_kidnet.classes import CLASSES
 from napari_kidnet.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["DynamicWeighting", "PatchWeights", "patch_volumes", "patch_weight"]
 
@@ -118,10 +120,18 @@ class DynamicWeighting:
         smallest_volume: float = SMALLEST_VOLUME,
     ) -> None:
         if not 0.0 < alpha <= 1.0:
-            raise SettingsError(f"alpha of the moving average is {alpha:g}; choose a number above 0 and up to 1.")
-        start = np.full(CLASS_COUNT, 1.0 / CLASS_COUNT) if volumes is None else np.array(volumes, dtype=np.float64)
+            raise SettingsError(
+                f"alpha of the moving average is {alpha:g}; choose a number above 0 and up to 1."
+            )
+        start = (
+            np.full(CLASS_COUNT, 1.0 / CLASS_COUNT)
+            if volumes is None
+            else np.array(volumes, dtype=np.float64)
+        )
         if start.shape != (CLASS_COUNT,) or not np.isfinite(start).all() or start.min() < 0:
-            raise SettingsError(f"The volumes V to begin with are {volumes}; give {CLASS_COUNT} numbers from 0 to 1.")
+            raise SettingsError(
+                f"The volumes V to begin with are {volumes}; give {CLASS_COUNT} numbers from 0 to 1."
+            )
         self.alpha = alpha
         self.volumes: Floats = start
         self.patches_seen = patches_seen
