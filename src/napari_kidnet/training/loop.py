@@ -259,6 +259,8 @@ class _Run:
         settings, device = self._settings, self._device
         images = torch.from_numpy(batch.images).unsqueeze(1).to(device, memory_format=torch.channels_last_3d)
         labels, tubes = (torch.from_numpy(each).to(device).long() for each in (batch.labels, batch.tubes))
+        if batch.step >= settings.freeze_norm * settings.steps:
+            _freeze_statistics(self._net)
         for group in self._optimiser.param_groups:
             group["lr"] = settings.learning_rate_at(batch.step)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
@@ -399,6 +401,13 @@ class _Run:
         values = {**self._settings.as_dict(), "cases": list(self._store.names), "initial": self._parent}
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
+
+
+def _freeze_statistics(net: torch.nn.Module) -> None:
+    """Let batch normalisation use its running statistics, in training as in use."""
+    for each in net.modules():
+        if isinstance(each, torch.nn.BatchNorm3d):
+            each.eval()
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 import warnings
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -39,8 +40,6 @@ from napari_kidnet.training.resampling import labels_on_grid, scan_on_grid
 from napari_kidnet.training.sampling import capped_squared_distance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from napari_kidnet.scans import Case
@@ -55,6 +54,9 @@ AIR_HU: Final = -1024
 
 TUBE_RADIUS: Final = 2
 STORE_VERSION: Final = 1
+
+OPEN_CASES: Final = 64
+"""Cases whose files are held open: each takes three or four of the 1024 files that a process may have."""
 
 Triple = tuple[int, int, int]
 
@@ -104,14 +106,8 @@ class Block:
 @dataclass(frozen=True, slots=True)
 class _Stored:
     name: str
-    spacing: tuple[float, float, float]
-    arrays: dict[str, NDArray[Any]]
+    shape: Triple
     centres: dict[str, NDArray[np.int16]]
-
-    @property
-    def shape(self) -> Triple:
-        z, y, x = self.arrays["hu"].shape
-        return z, y, x
 
 
 class PatchStore:
@@ -134,6 +130,7 @@ class PatchStore:
         self.patch_voxels = patch_voxels
         self.spacing = spacing
         self._cases: list[_Stored] = []
+        self._open: OrderedDict[int, dict[str, NDArray[Any]]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -257,7 +254,7 @@ class PatchStore:
 
     def cut(self, case: int, start: Triple, size: Triple) -> Block:
         """Copy a box (z, y, x) of a case, which may reach over the volume's border."""
-        stored = self._cases[case]
+        stored, arrays = self._cases[case], self._arrays(case)
         inside, target = [], []
         for first, length, limit in zip(start, size, stored.shape, strict=True):
             low, high = min(max(first, 0), limit), max(min(first + length, limit), 0)
@@ -267,14 +264,14 @@ class PatchStore:
         where, there = tuple(inside), tuple(target)
         parts: dict[str, NDArray[Any]] = {}
         for name, beyond in (("hu", AIR_HU), ("labels", 0), ("tubes", 0)):
-            source = stored.arrays[name]
+            source = arrays[name]
             parts[name] = np.array(source[where]) if whole else np.full(size, beyond, source.dtype)
             if not whole:
                 parts[name][there] = source[where]
         reviewed: NDArray[np.bool_] | None = None
-        if not whole or "reviewed" in stored.arrays:
+        if not whole or "reviewed" in arrays:
             reviewed = np.zeros(size, dtype=bool)
-            reviewed[there] = stored.arrays["reviewed"][where] if "reviewed" in stored.arrays else True
+            reviewed[there] = arrays["reviewed"][where] if "reviewed" in arrays else True
         return Block(parts["hu"], parts["labels"], parts["tubes"], reviewed)
 
     def _draw_background(
@@ -324,26 +321,32 @@ class PatchStore:
         try:
             if json.loads((folder / "case.json").read_text(encoding="utf-8")) != self._description(origin):
                 return False
-            arrays = {
-                path.stem: np.load(path, mmap_mode="r", allow_pickle=False)
-                for path in sorted(folder.glob("*.npy"))
-            }
             with np.load(folder / "centres.npz", allow_pickle=False) as file:
                 centres = {kind: file[kind] for kind in (FREE, *KINDS)}
+            z, y, x = _mapped(folder)["hu"].shape
         except (OSError, ValueError, KeyError):
             return False
-        self._cases.append(_Stored(name, self.spacing or (1.0, 1.0, 1.0), arrays, centres))
+        self._cases.append(_Stored(name, (z, y, x), centres))
         return True
+
+    def _arrays(self, case: int) -> dict[str, NDArray[Any]]:
+        if case in self._open:
+            self._open.move_to_end(case)
+            return self._open[case]
+        while len(self._open) >= OPEN_CASES:
+            self._open.popitem(last=False)
+        arrays = _mapped(self.folder / self._cases[case].name)
+        self._open[case] = arrays
+        return arrays
+
+
+def _mapped(folder: Path) -> dict[str, NDArray[Any]]:
+    return {
+        path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))
+    }
 
 
 def _start(centre: int, length: int, limit: int) -> int:
     if limit <= length:
         return (limit - length) // 2
     return min(max(centre - length // 2, 0), limit - length)
-
-
-def fill_store(store: PatchStore, cases: Iterable[Case]) -> Iterable[str]:
-    """Add each case and yield its name, so that the caller can report progress."""
-    for case in cases:
-        store.add_files(case)
-        yield case.name

@@ -45,6 +45,9 @@ class TrainSettings:
         Steps in which the learning rate rises.
     clip_norm : float
         Largest norm of the gradient: a single voxel of the ureter can weigh thousands.
+    freeze_norm : float
+        Part of the steps after which batch normalisation keeps its statistics and the network learns to live with
+        them: those of two patches are not those of a scan. 1 never does, as the paper.
     ema : float
         Decay of averaged weights, which then are the result; 0 for none.
     dice, skeleton_recall, deep_supervision : float
@@ -76,6 +79,7 @@ class TrainSettings:
     learning_rate: float = 1e-3
     warm_up: int = 20
     clip_norm: float = 12.0
+    freeze_norm: float = 1.0
     ema: float = 0.0
     dice: float = 0.0
     skeleton_recall: float = 0.0
@@ -107,6 +111,8 @@ class TrainSettings:
                 raise SettingsError(f"Training has {name} {getattr(self, name):g}; choose 0 or more.")
         if not 0.0 <= self.ema < 1.0:
             raise SettingsError(f"The decay of averaged weights is {self.ema:g}; choose from 0 to below 1.")
+        if not 0.0 <= self.freeze_norm <= 1.0:
+            raise SettingsError(f"Statistics freeze after {self.freeze_norm:g} of the steps; choose from 0 to 1.")
         if self.free_share is not None and not 0.0 <= self.free_share <= 1.0:
             raise SettingsError(
                 f"The share of free patches is {self.free_share:g}; choose a number from 0 to 1."
@@ -161,6 +167,7 @@ class TrainSettings:
         found = [
             name for name in ("ema", "dice", "skeleton_recall", "deep_supervision") if getattr(self, name)
         ]
+        found += ["freeze_norm"] if self.freeze_norm < 1.0 else []
         found += ["spacing"] if self.spacing is not None else []
         found += ["free_share"] if self.free_share is not None else []
         found += ["precision"] if self.precision == "bfloat16" else []
