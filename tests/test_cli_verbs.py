@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import nibabel as nib
@@ -117,28 +118,26 @@ def test_a_checkpoint_s_card(run, tmp_path):
 
 def test_prefer_puts_us_first_and_undo_leaves_others_alone(tmp_path):
     """In a process of its own: napari keeps the settings of the whole process."""
-    code = """
+    settings = tmp_path / "settings.yaml"
+    code = f"""
+from pathlib import Path
 from napari.settings import get_settings
 from napari_kidnet.cli import main
-get_settings().plugins.extension2reader = {"*.gz": "other", "*.nii": "other", "*.czi": "czi"}
+readers = lambda: get_settings().plugins.extension2reader
+get_settings().plugins.extension2reader = {{"*.gz": "other", "*.nii": "other", "*.czi": "czi"}}
 assert main(["prefer"]) == 0
 assert main(["prefer"]) == 0
-chosen = get_settings().plugins.extension2reader
-assert list(chosen)[:2] == ["*.nii.gz", "*.nii"], chosen
-assert chosen["*.nii.gz"] == chosen["*.nii"] == "napari-kidnet"
-assert (chosen["*.gz"], chosen["*.czi"]) == ("other", "czi")
-"""
-    again = """
-from napari.settings import get_settings
-from napari_kidnet.cli import main
-assert get_settings().plugins.extension2reader["*.nii.gz"] == "napari-kidnet"
+assert list(readers())[:2] == ["*.nii.gz", "*.nii"], readers()
+assert readers()["*.nii.gz"] == readers()["*.nii"] == "napari-kidnet"
+assert (readers()["*.gz"], readers()["*.czi"]) == ("other", "czi")
+assert "napari-kidnet" in Path({str(settings)!r}).read_text()
 assert main(["prefer", "--undo"]) == 0
-assert get_settings().plugins.extension2reader == {"*.gz": "other", "*.czi": "czi"}
+assert readers() == {{"*.gz": "other", "*.czi": "czi"}}
+assert "napari-kidnet" not in Path({str(settings)!r}).read_text()
 """
-    environment = {**os.environ, "NAPARI_CONFIG": str(tmp_path / "settings.yaml")}
-    for script in (code, again):
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "NAPARI_CONFIG": str(settings)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there may a display be missing")
@@ -167,14 +166,54 @@ def test_a_phantom_is_a_case_and_its_seed_decides(run, tmp_path):
     assert "--overwrite" in err
 
 
-@pytest.mark.slow
-def test_the_demo_ends_in_a_report(run, tmp_path):
+@pytest.fixture
+def cases(tmp_path) -> Path:
+    """Two small cases: tubes of each class in a body."""
+    folder = tmp_path / "cases"
+    folder.mkdir()
+    for number in range(2):
+        chance = np.random.default_rng(number)
+        labels = np.zeros((40, 40, 40), np.uint8)
+        for each in (1, 2, 3):
+            x, y = chance.integers(10, 28, 2)
+            labels[x : x + 3, y : y + 3, 4:36] = each
+        hu = chance.normal(40, 20, labels.shape) + 100 * labels
+        hu[:3] = -1000
+        nib.save(nib.Nifti1Image(hu.astype(np.int16), AFFINE), folder / f"c{number}_ct.nii.gz")
+        save(folder / f"c{number}_labels.nii.gz", labels)
+    return folder
+
+
+def test_train_writes_a_checkpoint_that_segments(cases, run, tmp_path):
+    out = tmp_path / "mine.safetensors"
+    words = ("train", "--cases", cases, "--out", out, "--preset", "tiny", "--patch-voxels", 32, "--steps", 2)
+    status, said, err = run(*words, "--threads", 1, "--seed", 3, "--quiet")
+    assert (status, err) == (0, "")
+    assert "2 cases" in said
+    _, card, _ = run("checkpoint", out, "--json")
+    record = json.loads(card)["record"]
+    assert (record["steps"], record["seed"], len(record["cases"])) == (2, 3, 2)
+    assert run(*words)[0] == 1  # there already
+    labels = tmp_path / "labels.nii.gz"
+    words = ("segment", cases / "c0_ct.nii.gz", "--out", labels, "--checkpoint", out, "--engine", "torch")
+    assert run(*words, "--device", "cpu")[0] == 0
+    assert nib.load(labels).shape == (40, 40, 40)
+
+
+def test_the_demo_ends_in_a_report(run, tmp_path, monkeypatch):
+    import napari_kidnet.phantom
     from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings, save_checkpoint
     from napari_kidnet.network.checkpoint import network_weights
 
     settings = KidNetSettings(base=4, levels=2)
     path = tmp_path / "tiny.safetensors"
     save_checkpoint(path, Checkpoint(network=settings, weights=network_weights(KidNet(settings))))
+    make_case = napari_kidnet.phantom.make_case
+    monkeypatch.setattr(
+        napari_kidnet.phantom,
+        "make_case",
+        lambda seed, settings: make_case(seed, replace(settings, spacing=(3.0, 3.0, 3.0))),  # seconds
+    )
     out = tmp_path / "demo"
     status, said, err = run("demo", "--out", out, "--checkpoint", path, "--engine", "torch", "--quiet")
     assert (status, err) == (0, "")

@@ -109,7 +109,7 @@ def _bar() -> Bar:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a file may be called "a[b].nii"
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
