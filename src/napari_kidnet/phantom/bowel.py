@@ -1,4 +1,4 @@
-"""Bowel: duodenum, colon and small-bowel loops, each a wall about contents that may be as bright as a vein."""
+"""Bowel: duodenum, colon and loops of small bowel, a wall about contents that may be as bright as a vein."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ def _draw_colon(canvas: Canvas, cavity: tuple[float, float, float], opacified: b
     side = wall - 24.0
     hang = rng.uniform(-70.0, 10.0)
     frame = [
-        (-150, -25, -side + 15), (-95, -10, -side), (-40, 0, -side), (-8, -20, -side + 12), (-2, front + 60, -60),
-        (hang, front + 28, -15), (hang + 10, front + 26, 30), (20, front + 55, 75), (42, -15, side - 14), (20, 10, side),
-        (-40, 12, side + 4), (-95, 0, side), (-150, -25, side - 12),
+        (-150, -25, -side + 15), (-95, -10, -side), (-40, 0, -side), (-8, -20, -side + 12),
+        (-2, front + 60, -60), (hang, front + 28, -15), (hang + 10, front + 26, 30), (20, front + 55, 75),
+        (42, -15, side - 14), (20, 10, side), (-40, 12, side + 4), (-95, 0, side), (-150, -25, side - 12),
     ]  # fmt: skip
     points = [tuple(np.array(p) + rng.normal(0.0, 5.0, 3)) for p in frame]
     whole = canvas.path(
@@ -129,7 +129,8 @@ def _draw_duodenum(canvas: Canvas, build: Build, opacified: bool) -> None:
     low = rng.uniform(-62, -42)
     points = [
         (12, front - 42, -32), (14, front - 34, -48), (-12, front - 16, -52), (low + 6, front - 18, -46),
-        (low, front - 36, -18), (low + 3, front - 38, 10), (low + 14, front - 30, 34), (low + 34, front - 34, 42),
+        (low, front - 36, -18), (low + 3, front - 38, 10), (low + 14, front - 30, 34),
+        (low + 34, front - 34, 42),
     ]  # fmt: skip
     tube = canvas.path(points, rng.uniform(7.0, 13.0) * rng.uniform(0.8, 1.2, len(points)), 1.5)
     _fill(

@@ -1,8 +1,8 @@
 """A bent space to draw bodies in.
 
-Shapes are written in *body coordinates*: (z, y, x) in mm, upwards, backwards and to the patient's left, with the
-origin in the middle of the disc between the first and second lumbar vertebra. A random smooth map leads from the
-scan's voxels to body coordinates, so that nothing in the volume is a perfect ellipsoid::
+Shapes are written in *body coordinates*: (z, y, x) in mm, upwards, backwards and to the patient's left, with
+the origin in the middle of the disc between the first and second lumbar vertebra. A random smooth map leads
+from the scan's voxels to body coordinates, so that nothing in the volume is a perfect ellipsoid::
 
     voxel ──spacing──► scan mm ──turn, scale, bend──► body mm ──shape──► inside?
     path  ◄───────────── inverse, point by point ──── body mm
@@ -34,8 +34,8 @@ def smooth_noise(
 ) -> NDArray[np.float32]:
     """Return smooth random values, about N(0, 1), float32 of the given shape (z, y, x).
 
-    Random values on a coarse lattice of ``length_mm`` are spread by cubic B-splines, one axis after another: a
-    field of 12 million voxels costs three small matrix products.
+    Random values on a coarse lattice of ``length_mm`` are spread by cubic B-splines, one axis after another:
+    a field of 12 million voxels costs three small matrix products.
     """
     if 0 in shape:  # a tube may lie outside of the field
         return np.zeros(shape, np.float32)
@@ -159,7 +159,9 @@ class Canvas:
         away = [c - np.float32(m) for c, m in zip(self.coordinates(box), centre, strict=True)]
         if axes is not None:
             away = [sum(np.float32(row[k]) * away[k] for k in range(3)) for row in axes]  # type: ignore[misc]
-        square = sum((a * np.float32(1.0 / r)) ** 2 for a, r in zip(away, radii, strict=True))
+        square = np.zeros(self.structures[box].shape, np.float32)
+        for a, r in zip(away, radii, strict=True):
+            square += (a * np.float32(1.0 / r)) ** 2
         limit: NDArray[np.float32] | float = 1.0
         if rough:
             noise = smooth_noise(

@@ -9,7 +9,14 @@ import numpy as np
 from napari_kidnet.errors import SettingsError
 from napari_kidnet.phantom.bowel import draw_bowel
 from napari_kidnet.phantom.field import Canvas
-from napari_kidnet.phantom.kidney import Bean, draw_kidney, draw_stone, kidney_outside, random_bean
+from napari_kidnet.phantom.kidney import (
+    Bean,
+    clear_hilum,
+    draw_kidney,
+    draw_stone,
+    kidney_outside,
+    random_bean,
+)
 from napari_kidnet.phantom.organs import draw_adrenals, draw_nodes, draw_organs
 from napari_kidnet.phantom.structures import Anatomy, Structure
 from napari_kidnet.phantom.torso import draw_bed, draw_bones, draw_muscles, draw_wall, random_build
@@ -37,7 +44,7 @@ def procedural_anatomy(
     rng : numpy Generator
         Source of all randomness: the same state gives the same anatomy.
     field : {"crop", "full"}
-        ``crop`` is a box of some 110 mm about one kidney with aorta and vena cava, ``full`` the abdomen with bed.
+        ``crop``: some 110 mm about one kidney, with aorta and vena cava; ``full``: the abdomen and the bed.
     spacing : tuple of float
         Voxel size (z, y, x) in mm, .2 to 10.
 
@@ -62,6 +69,7 @@ def procedural_anatomy(
     draw_bowel(canvas, build)
     for bean in beans:
         draw_kidney(canvas, bean)
+        clear_hilum(canvas, bean)
     draw_adrenals(canvas)
     draw_nodes(canvas, build)
     great = draw_great_vessels(canvas, build)

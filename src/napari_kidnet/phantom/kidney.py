@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_kidnet.phantom.field import Canvas
 
-__all__ = ["Bean", "draw_kidney", "draw_stone", "kidney_outside", "random_bean"]
+__all__ = ["Bean", "clear_hilum", "draw_kidney", "draw_stone", "kidney_outside", "random_bean"]
 
 _S = Structure
 _HARD = {_S.AIR, _S.SKIN, _S.SUBCUTANEOUS_FAT, _S.BONE_CORTICAL, _S.BONE_SPONGY, _S.DISC, _S.CARTILAGE,
@@ -120,6 +120,25 @@ def draw_kidney(canvas: Canvas, bean: Bean) -> None:
     part[whole & sinus] = SINUS[bean.side]
     _draw_pyramids(canvas, part, whole, (cortex_id, medulla_id, SINUS[bean.side]))
     _draw_lesions(canvas, bean)
+
+
+def clear_hilum(canvas: Canvas, bean: Bean) -> None:
+    """Clear fat for the vessels between a kidney's hilum and the great vessels."""
+    rng = canvas.rng
+    hilum = bean.centre_mm - 0.9 * bean.radii_mm[2] * bean.axes[2]
+    out = 1.0 if bean.side == "left" else -1.0
+    ends = [
+        hilum,
+        (hilum[0] + 3, 0.5 * hilum[1] - 12, 0.5 * hilum[2] + 8 * out),
+        (hilum[0] + 8, -28.0, 16 * out),
+    ]
+    lane = canvas.path(ends, rng.uniform((9, 7, 6), (16, 12, 10)), 1.0)
+    giving = [
+        s
+        for s in _YIELDING
+        if s not in (_S.PSOAS, *PARENCHYMA[bean.side], SINUS[bean.side], _S.CYST, _S.TUMOUR)
+    ]
+    canvas.draw([lane], _S.VISCERAL_FAT, giving, (1.4, 1.0, 1.0))
 
 
 def _draw_pyramids(

@@ -33,9 +33,10 @@ def draw_organs(canvas: Canvas, build: Build) -> None:
         ((low + 25, front + 15, -0.72 * wall), (30.0, rng.uniform(35, 60), 0.22 * wall)),
     ):
         canvas.ellipsoid(centre, radii, _S.LIVER, _FAT, rough=0.05)
+    _clear_spine(canvas, build)
     big = rng.uniform(0.8, 1.25)
-    middle = (rng.uniform(45, 75), rng.uniform(10, 40), wall - 22.0)
-    canvas.ellipsoid(middle, (48 * big, 40 * big, 25 * big), _S.SPLEEN, _FAT, rough=0.07)
+    middle = (top - rng.uniform(50, 75), rng.uniform(10, 40), wall - 24.0)
+    canvas.ellipsoid(middle, (48 * big, 40 * big, 25 * big), _S.SPLEEN, (*_FAT, _S.LUNG), rough=0.07)
     canvas.ellipsoid(
         (rng.uniform(-5, 20), front - rng.uniform(5, 40), rng.uniform(-70, -45)),
         (rng.uniform(14, 32), rng.uniform(12, 20), rng.uniform(11, 18)),
@@ -47,6 +48,16 @@ def draw_organs(canvas: Canvas, build: Build) -> None:
     canvas.ellipsoid((top + 28, front - 12, 32), (25, 36, 44), _S.OTHER_VEIN, (_S.MUSCLE,), rough=0.06)
     _draw_stomach(canvas, front)
     _draw_pancreas(canvas, build)
+
+
+def _clear_spine(canvas: Canvas, build: Build) -> None:
+    """Take the liver away from the spine's sides, where psoas, crura and fat lie."""
+    rng = canvas.rng
+    y_mm, x_mm = build.spine_y_mm + rng.uniform(10, 24), build.spine_x_mm + rng.uniform(12, 24)
+    box = canvas.box((-400, -y_mm, -x_mm), (400, 60, x_mm))
+    if box is not None:
+        _, y, x = canvas.coordinates(box)
+        canvas.paint(np.hypot(np.minimum(y, 0.0) / y_mm, x / x_mm) < 1.0, box, _S.VISCERAL_FAT, (_S.LIVER,))
 
 
 def _draw_stomach(canvas: Canvas, front: float) -> None:

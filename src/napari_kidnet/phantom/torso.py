@@ -169,14 +169,14 @@ def draw_muscles(canvas: Canvas, build: Build) -> None:
         canvas.draw([psoas], _S.PSOAS, (*fat, _S.MUSCLE), (1.0, rng.uniform(0.95, 1.25), 1.0))
         thick = rng.uniform(3.0, 6.0)
         front = -build.spine_y_mm - thick
-        points = [
+        crus = [
             (110, front - 8, side * 9),
             (45, front - 4, side * 13),
             (5, front + 3, side * 15),
             (-35, front + 6, side * 12),
         ]
         canvas.draw(
-            [canvas.path(points, [thick, 1.2 * thick, thick, 1.5])],
+            [canvas.path(crus, [thick, 1.2 * thick, thick, 1.5])],
             _S.MUSCLE,
             (*fat, _S.LUNG),
             (1.0, 1.3, 0.9),
@@ -291,7 +291,7 @@ def _draw_canal(canvas: Canvas, build: Build) -> None:
 
 
 def _draw_ribs(canvas: Canvas, build: Build) -> None:
-    """Draw the lower ribs inside the muscle wall, with cartilage where they reach the front, and iliac wings."""
+    """Draw the lower ribs inside the muscle wall, their cartilage at the front, and the iliac wings."""
     rng = canvas.rng
     over = (*_SOFT, _S.SUBCUTANEOUS_FAT)
     steep = rng.uniform(0.75, 1.15)
@@ -303,9 +303,8 @@ def _draw_ribs(canvas: Canvas, build: Build) -> None:
             angles = np.linspace(0.42, reach, 12)  # from the spine (0) round the flank to the front (π)
             drop = steep * (28.0 * np.sin(np.minimum(angles, 1.57)) + 42.0 * np.clip(angles - 0.6, 0, None))
             drop -= 30.0 * np.clip(angles - 2.0, 0, None)
-            scale = (np.abs(np.sin(angles)) ** build.power + np.abs(np.cos(angles)) ** build.power) ** (
-                -1 / build.power
-            )
+            scale = np.abs(np.sin(angles)) ** build.power + np.abs(np.cos(angles)) ** build.power
+            scale = scale ** (-1 / build.power)
             y = (build.half_depth_mm - deep) * np.cos(angles) * scale + build.middle_y_mm
             x = side * (build.half_width_mm - deep) * np.sin(angles) * scale
             y = np.where(angles < 0.8, np.minimum(y, build.spine_y_mm + 14 + 60 * (angles - 0.3)), y)

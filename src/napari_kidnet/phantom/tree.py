@@ -18,7 +18,7 @@ from napari_kidnet.phantom.tubes import Segment
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TreeSettings", "grow_tree", "unit"]
+__all__ = ["TreeSettings", "grow_tree", "moved", "spread", "unit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def grow_tree(
         end = (
             start
             + share * way
-            + rng.normal(0.0, settings.jitter_mm, 3) * min(1.0, np.linalg.norm(way) / 15.0)
+            + rng.normal(0.0, settings.jitter_mm, 3) * min(1.0, float(np.linalg.norm(way)) / 15.0)
         )
         branch = _bezier(start, heading, end, (radius, radius), rng, settings)
         segments.append(branch)
@@ -159,3 +159,22 @@ def _bezier(
     points = (1 - t) ** 3 * start + 3 * (1 - t) ** 2 * t * first + 3 * (1 - t) * t**2 * second + t**3 * end
     points[0], points[-1] = start, end
     return Segment(points, np.linspace(radii[0], radii[1], count))
+
+
+def moved(point_mm: NDArray[np.float64], z: float, y: float, x: float) -> NDArray[np.float64]:
+    """Return a point moved by (z, y, x) mm."""
+    result: NDArray[np.float64] = point_mm + np.array([z, y, x])
+    return result
+
+
+def spread(points: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Choose points (count, 3) that lie far from each other, at random among many."""
+    pool = points[rng.integers(len(points), size=min(len(points), 30 * count))]
+    chosen = [pool[0]]
+    nearest = np.linalg.norm(pool - pool[0], axis=1)
+    while len(chosen) < min(count, len(pool)):
+        # Not the very farthest: an even lattice of vessels is no kidney's.
+        best = pool[rng.choice(np.argsort(nearest)[-max(3, len(pool) // 20) :])]
+        chosen.append(best)
+        nearest = np.minimum(nearest, np.linalg.norm(pool - best, axis=1))
+    return np.stack(chosen)

@@ -1,4 +1,4 @@
-"""Aorta and vena cava, and the vessels that are present and unlabelled: mesenteric, portal, iliac, lumbar …"""
+"""Aorta and vena cava, and the vessels that bear no label: mesenteric, portal, iliac, lumbar and others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_kidnet.phantom.structures import Structure
-from napari_kidnet.phantom.tree import TreeSettings, grow_tree, unit
+from napari_kidnet.phantom.tree import TreeSettings, grow_tree, moved, unit
 from napari_kidnet.phantom.tubes import Segment
 
 if TYPE_CHECKING:
@@ -19,18 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["draw_great_vessels", "draw_other_vessels", "draw_plaques"]
 
 _S = Structure
-_FIXED = (
-    _S.AIR,
-    _S.SKIN,
-    _S.SUBCUTANEOUS_FAT,
-    _S.BONE_CORTICAL,
-    _S.BONE_SPONGY,
-    _S.DISC,
-    _S.SPINAL_FLUID,
-    _S.SPINAL_CORD,
-)
-_LABELLED = (_S.AORTA, _S.PLAQUE, _S.VENA_CAVA, _S.RENAL_ARTERY_LEFT, _S.RENAL_ARTERY_RIGHT, _S.RENAL_VEIN_LEFT,
-             _S.RENAL_VEIN_RIGHT, _S.COLLECTING_LEFT, _S.COLLECTING_RIGHT, _S.URETER_LEFT, _S.URETER_RIGHT)  # fmt: skip
+_FIXED = (_S.AIR, _S.SKIN, _S.SUBCUTANEOUS_FAT, _S.BONE_CORTICAL, _S.BONE_SPONGY, _S.DISC, _S.SPINAL_FLUID,
+          _S.SPINAL_CORD)  # fmt: skip
+_LABELLED = (_S.AORTA, _S.PLAQUE, _S.VENA_CAVA, _S.RENAL_ARTERY_LEFT, _S.RENAL_ARTERY_RIGHT,
+             _S.RENAL_VEIN_LEFT, _S.RENAL_VEIN_RIGHT, _S.COLLECTING_LEFT, _S.COLLECTING_RIGHT,
+             _S.URETER_LEFT, _S.URETER_RIGHT)  # fmt: skip
 _SOFT = [int(s) for s in _S if s not in _FIXED and s not in (_S.LUNG, _S.BED)]
 _BETWEEN = [s for s in _SOFT if s not in _LABELLED]
 _LOOSE = (_S.VISCERAL_FAT, _S.BOWEL_WALL)
@@ -79,14 +72,19 @@ def _draw_iliac(canvas: Canvas, fork: NDArray[np.float64], joint: NDArray[np.flo
     """Draw the common iliac arteries and veins below their forks."""
     rng = canvas.rng
     for side in (-1.0, 1.0):
-        points = [fork, fork + (-25, -3, side * 16), fork + (-60, 6, side * 36), fork + (-120, 10, side * 56)]
+        points = [
+            fork,
+            moved(fork, -25, -3, side * 16),
+            moved(fork, -60, 6, side * 36),
+            moved(fork, -120, 10, side * 56),
+        ]
         canvas.draw([canvas.path(points, 0.62 * radius, 1.0)], _S.OTHER_ARTERY, _SOFT)
         wide = rng.uniform(5.0, 8.0)
         points = [
             joint,
-            joint + (-22, 3, side * 15 + 5),
-            joint + (-55, 10, side * 33 + 6),
-            joint + (-115, 18, side * 52),
+            moved(joint, -22, 3, side * 15 + 5),
+            moved(joint, -55, 10, side * 33 + 6),
+            moved(joint, -115, 18, side * 52),
         ]
         canvas.draw(
             [canvas.path(points, wide, 1.0)], _S.OTHER_VEIN, [s for s in _SOFT if s != _S.OTHER_ARTERY]
@@ -101,7 +99,7 @@ def draw_plaques(canvas: Canvas) -> None:
     inside = canvas.structures == _S.AORTA
     flat = inside[:, 1:-1, 1:-1]
     deep = inside[:, :-2, 1:-1] & inside[:, 2:, 1:-1] & inside[:, 1:-1, :-2] & inside[:, 1:-1, 2:]
-    rim = np.argwhere(flat & ~deep) + (0, 1, 1)
+    rim = np.argwhere(flat & ~deep) + np.array([0, 1, 1])
     if not len(rim):
         return
     for _ in range(int(rng.geometric(0.12))):
@@ -129,29 +127,36 @@ def _draw_visceral_arteries(canvas: Canvas, great: dict[str, NDArray[np.float64]
 
     top = rng.uniform(24.0, 42.0)
     root = front(top)
-    trunk = root + (2, -22, -2)
+    trunk = moved(root, 2, -22, -2)
     draw = canvas.draw
-    draw([canvas.path([root, root + (3, -12, 0), trunk], rng.uniform(2.8, 4.2))], _S.OTHER_ARTERY, _BETWEEN)
+    draw(
+        [canvas.path([root, moved(root, 3, -12, 0), trunk], rng.uniform(2.8, 4.2))], _S.OTHER_ARTERY, _BETWEEN
+    )
     bends = rng.normal(0, 5.0, (3, 3))
     splenic = [
         trunk,
-        trunk + (4, 4, 22) + bends[0],
-        trunk + (6, 20, 48) + bends[1],
-        trunk + (12, 38, 80) + bends[2],
+        moved(trunk, 4, 4, 22) + bends[0],
+        moved(trunk, 6, 20, 48) + bends[1],
+        moved(trunk, 12, 38, 80) + bends[2],
     ]
     draw([canvas.path(splenic, [2.8, 2.6, 2.4, 1.6], 1.5)], _S.OTHER_ARTERY, _BETWEEN)
-    hepatic = [trunk, trunk + (-2, -4, -25), trunk + (10, -10, -50), trunk + (25, -8, -75)]
+    hepatic = [trunk, moved(trunk, -2, -4, -25), moved(trunk, 10, -10, -50), moved(trunk, 25, -8, -75)]
     draw([canvas.path(hepatic, [2.5, 2.3, 1.8, 1.0], 1.5)], _S.OTHER_ARTERY, _BETWEEN)
     root = front(top - rng.uniform(10.0, 18.0))
     steep = rng.uniform(10.0, 26.0)
-    stem = [root, root + (-6, -10, 0), root + (-40, -10 - steep, -3), root + (-75, -14 - steep, -8)]
+    stem = [
+        root,
+        moved(root, -6, -10, 0),
+        moved(root, -40, -10 - steep, -3),
+        moved(root, -75, -14 - steep, -8),
+    ]
     artery = canvas.path(stem, [3.8, 3.5, 3.0, 2.4])
     draw([artery], _S.OTHER_ARTERY, _BETWEEN)
     vein = [
-        root + (18, -25, -24),
-        root + (-8, -24, -14),
-        root + (-42, -14 - steep, -17),
-        root + (-78, -16 - steep, -20),
+        moved(root, 18, -25, -24),
+        moved(root, -8, -24, -14),
+        moved(root, -42, -14 - steep, -17),
+        moved(root, -78, -16 - steep, -20),
     ]
     big = rng.uniform(4.0, 6.5)
     mesenteric = canvas.path(vein, [big, big, 0.9 * big, 0.7 * big], 1.0)
@@ -168,7 +173,7 @@ def _draw_visceral_arteries(canvas: Canvas, great: dict[str, NDArray[np.float64]
                          np.random.default_rng(seed), settings)  # fmt: skip
         draw(tree, structure, _LOOSE)
     root = front(-58.0)
-    low = [root, root + (-12, -8, 8), root + (-45, -4, 26), root + (-90, -2, 40)]
+    low = [root, moved(root, -12, -8, 8), moved(root, -45, -4, 26), moved(root, -90, -2, 40)]
     draw([canvas.path(low, [1.9, 1.8, 1.4, 1.0], 1.5)], _S.OTHER_ARTERY, _BETWEEN)
 
 
@@ -177,9 +182,9 @@ def _draw_portal(canvas: Canvas, build: Build) -> None:
     rng = canvas.rng
     front = -build.spine_y_mm
     joint = np.array([22.0, front - 36, -16.0]) + rng.normal(0, 3, 3)
-    gate = joint + (30, -4, -34)
+    gate = moved(joint, 30, -4, -34)
     wide = rng.uniform(5.5, 8.0)
-    splenic = [joint, joint + (4, 2, 30), joint + (10, 16, 62), joint + (24, 34, 92)]
+    splenic = [joint, moved(joint, 4, 2, 30), moved(joint, 10, 16, 62), moved(joint, 24, 34, 92)]
     canvas.draw(
         [canvas.path(splenic, [0.75 * wide, 0.7 * wide, 0.6 * wide, 2.0], 1.0)], _S.PORTAL_VEIN, _BETWEEN
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter1d
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -64,7 +65,8 @@ def path_through(
         return Segment(waypoints, radii.copy())
     along = np.r_[0.0, np.cumsum(gaps[gaps > 1e-6])]
     at = np.linspace(0.0, along[-1], max(2, int(np.ceil(along[-1] / step_mm)) + 1))
-    points = PchipInterpolator(along, waypoints)(at)
+    # Smoothed a little: a vessel bends about a corner, it has none.
+    points = gaussian_filter1d(PchipInterpolator(along, waypoints)(at), 1.5, axis=0, mode="nearest")
     points[0], points[-1] = waypoints[0], waypoints[-1]
     return Segment(points, np.interp(at, along, radii))
 

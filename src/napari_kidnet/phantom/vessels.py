@@ -6,14 +6,15 @@ Drawn anatomy and the label maps of real people go through the same functions; s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import cc3d
 import numpy as np
 
+from napari_kidnet.phantom.collecting import ARTERY, COLLECTING, TISSUE, URETER, VEIN, draw_collecting
 from napari_kidnet.phantom.hilum import Kidney, Side, find_kidney, lookup
 from napari_kidnet.phantom.structures import Structure
-from napari_kidnet.phantom.tree import TreeSettings, grow_tree, unit
+from napari_kidnet.phantom.tree import TreeSettings, grow_tree, moved, spread, unit
 from napari_kidnet.phantom.tubes import Segment, draw_segments, path_through
 
 if TYPE_CHECKING:
@@ -30,17 +31,6 @@ __all__ = [
 ]
 
 _S = Structure
-ARTERY: Final[dict[Side, int]] = {"left": _S.RENAL_ARTERY_LEFT, "right": _S.RENAL_ARTERY_RIGHT}
-VEIN: Final[dict[Side, int]] = {"left": _S.RENAL_VEIN_LEFT, "right": _S.RENAL_VEIN_RIGHT}
-COLLECTING: Final[dict[Side, int]] = {"left": _S.COLLECTING_LEFT, "right": _S.COLLECTING_RIGHT}
-URETER: Final[dict[Side, int]] = {"left": _S.URETER_LEFT, "right": _S.URETER_RIGHT}
-
-_VESSELS = {
-    *ARTERY.values(), *VEIN.values(), *COLLECTING.values(), *URETER.values(),
-    _S.AORTA, _S.PLAQUE, _S.OTHER_ARTERY, _S.VENA_CAVA, _S.PORTAL_VEIN, _S.OTHER_VEIN,
-}  # fmt: skip
-_TISSUE = [int(s) for s in Structure if s not in _VESSELS and s not in (_S.AIR, _S.BED, _S.SKIN)]
-_REACH_MM = 60.0  # great vessels are measured this far above and below the hilum
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +90,7 @@ def grow_renal_vessels(
     kidney = kidney or find_kidney(structures, spacing, side, towards)
     if kidney is None:
         return
-    targets = _spread(kidney.shell_mm, int(rng.integers(24, 56)), rng)
+    targets = spread(kidney.shell_mm, int(rng.integers(24, 56)), rng)
     tree_seed = int(rng.integers(2**31))  # one seed for both trees: veins run beside arteries
     settings = TreeSettings(
         murray_exponent=float(rng.uniform(2.7, 3.0)),
@@ -111,14 +101,14 @@ def grow_renal_vessels(
     before = structures.copy()
     if artery and aorta is not None:
         for trunk, branches in _arteries(kidney, aorta, cava, side, targets, tree_seed, settings, rng):
-            draw_segments(structures, spacing, branches, ARTERY[side], over=_TISSUE)
-            draw_segments(structures, spacing, [trunk], ARTERY[side], over=[*_TISSUE, _S.VENA_CAVA])
+            draw_segments(structures, spacing, branches, ARTERY[side], over=TISSUE)
+            draw_segments(structures, spacing, [trunk], ARTERY[side], over=[*TISSUE, _S.VENA_CAVA])
     if vein and cava is not None:
         _draw_veins(
             structures, spacing, (kidney, aorta, cava, side), (targets, tree_seed, settings, forward), rng
         )
     if collecting:
-        _draw_collecting(structures, spacing, kidney, side, rng)
+        draw_collecting(structures, spacing, kidney, side, rng)
         _keep_connected(structures, before, COLLECTING[side], ())
         _keep_connected(structures, before, URETER[side], (COLLECTING[side],))
     if artery:
@@ -173,14 +163,14 @@ def _artery_course(
     """Return the trunk's waypoints (k, 3) in mm from inside the aorta to the hilum."""
     middle, half_y, half_x = aorta.at(level)
     out = 1.0 if side == "left" else -1.0
-    start = _moved(middle, 0.0, 0.0, out * 0.5 * half_x)
-    wall = _moved(middle, 0.0, rng.uniform(-0.2, 0.3) * half_y, out * (half_x + radius))
+    start = moved(middle, 0.0, 0.0, out * 0.5 * half_x)
+    wall = moved(middle, 0.0, rng.uniform(-0.2, 0.3) * half_y, out * (half_x + radius))
     points = [start, wall]
     if side == "right" and cava is not None:
         for share in (-0.8, 0.0, 0.8):  # from its left edge to its right
             at_z = level + (hilum[0] - level) * (0.3 - 0.15 * share)
             vein, vein_y, vein_x = cava.at(at_z)
-            behind = vein[1] + vein_y * np.sqrt(1.0 - 0.8 * share**2) + radius + 1.2
+            behind = vein[1] + vein_y * np.sqrt(1.0 - 0.8 * share**2) + radius + 2.0
             point = np.array([at_z, behind, vein[2] - share * vein_x])
             # Only what leads on from the aorta to the kidney: vessels of real people may touch.
             if hilum[2] + 2.0 < point[2] < points[-1][2] - 1.0:
@@ -225,7 +215,7 @@ def _draw_veins(
     kidney, aorta, cava, side = place
     targets, tree_seed, settings, forward = tree
     radius = float(np.clip(rng.normal(5.0, 0.7), 3.6, 6.5)) * (1.0 if side == "left" else 0.9)
-    hilum = _moved(kidney.hilum_mm, rng.normal(0.0, 2.0), -forward, 0.0)
+    hilum = moved(kidney.hilum_mm, rng.normal(0.0, 2.0), -forward, 0.0)
     level = hilum[0] + rng.uniform(-3.0, 14.0)
     into, into_y, into_x = cava.at(level)
     flat = float(rng.choice([1.0, rng.uniform(0.45, 0.9)]))
@@ -246,14 +236,14 @@ def _draw_veins(
             np.array([level, front + 0.25 * half_y * abs(s), middle[2] + s * half_x])
             for s in (0.8, 0.0, -0.7)
         ]
-        points.append(_moved(into, 0.0, -0.2 * into_y, 0.3 * into_x))
+        points.append(moved(into, 0.0, -0.2 * into_y, 0.3 * into_x))
     else:
         out = 1.0 if side == "left" else -1.0
-        wall = _moved(into, 0.0, -0.1 * into_y, out * into_x)
+        wall = moved(into, 0.0, -0.1 * into_y, out * into_x)
         points = [hilum, 0.5 * (hilum + wall) + rng.normal(0.0, 1.5, 3), wall, into]
     course = np.stack(points)
     widen = np.linspace(1.0, rng.uniform(1.0, 1.3), len(course))
-    over = [*_TISSUE, _S.OTHER_VEIN]
+    over = [*TISSUE, _S.OTHER_VEIN]
     trunk = path_through(course, radius * widen)
     draw_segments(structures, spacing, [trunk], VEIN[side], over=over, flatten=(1.0, flat, 1.0))
     beside = targets + unit(rng.normal(0.0, 1.0, targets.shape)) * rng.uniform(1.0, 3.0, (len(targets), 1))
@@ -276,140 +266,11 @@ def _draw_veins(
         root = trunk.points_mm[len(trunk.points_mm) // 2]
         for sign, chance in ((-1.0, 0.8), (1.0, 0.5)):
             if rng.random() < chance:
-                tip = _moved(root, sign * rng.uniform(20.0, 60.0), rng.normal(0, 4.0), rng.normal(0, 5.0))
+                tip = moved(root, sign * rng.uniform(20.0, 60.0), rng.normal(0, 4.0), rng.normal(0, 5.0))
                 stub = path_through(
                     np.stack([root, 0.5 * (root + tip) + rng.normal(0, 2.0, 3), tip]), rng.uniform(0.8, 1.8)
                 )
-                draw_segments(structures, spacing, [stub], _S.OTHER_VEIN, over=_TISSUE)
-
-
-def _draw_collecting(
-    structures: NDArray[np.uint8],
-    spacing: tuple[float, float, float],
-    kidney: Kidney,
-    side: Side,
-    rng: np.random.Generator,
-) -> None:
-    """Draw calyces, pelvis and ureter."""
-    wide = (
-        rng.uniform(1.7, 2.4) if rng.random() < 0.10 else rng.uniform(0.8, 1.25)
-    )  # hydronephrosis in a tenth
-    back = np.array([0.0, rng.uniform(1.0, 5.0), 0.0])  # the pelvis lies behind the vessels
-    heart = kidney.sinus_mm + 0.25 * (kidney.hilum_mm - kidney.sinus_mm) + back
-    mouth = kidney.hilum_mm + back
-    junction = (
-        mouth
-        + kidney.outward * rng.uniform(2.0, 8.0)
-        + (-rng.uniform(8.0, 18.0), rng.uniform(-2.0, 2.0), 0.0)
-    )
-    thick = rng.uniform(2.6, 5.0) * wide
-    radii = np.array([0.7 * thick, thick, 0.6 * thick, 2.0])
-    pelvis = path_through(
-        np.stack([heart, mouth, 0.5 * (mouth + junction) + kidney.outward, junction]), radii, 1.0
-    )
-    over = [*_TISSUE, _S.OTHER_VEIN]
-    draw_segments(structures, spacing, [pelvis], COLLECTING[side], over=over)
-    # A core of urine passes through whatever vessel lies across, or the ureter would hang in the air.
-    core = Segment(pelvis.points_mm, np.full(len(pelvis.points_mm), 1.0))
-    draw_segments(structures, spacing, [core], COLLECTING[side], over=[*over, ARTERY[side], VEIN[side]])
-
-    papillae = _spread(kidney.papillae_mm, int(rng.integers(7, 12)), rng)
-    majors = np.array_split(np.argsort(papillae @ kidney.along, kind="stable"), int(rng.integers(2, 4)))
-    for group in majors:
-        neck = heart + 0.5 * (papillae[group].mean(axis=0) - heart)
-        stem = path_through(
-            np.stack([heart, 0.5 * (heart + neck) + rng.normal(0, 0.8, 3), neck]),
-            rng.uniform(1.5, 2.5) * wide,
-        )
-        calyces = [stem]
-        for tip in papillae[group]:
-            r, cup = rng.uniform(1.0, 1.8) * wide, rng.uniform(1.9, 3.0) * wide
-            bend = 0.5 * (neck + tip) + rng.normal(0, 0.8, 3)
-            calyces.append(
-                path_through(
-                    np.stack([neck, bend, neck + 0.8 * (tip - neck), tip]), np.array([r, r, r, cup]), 1.0
-                )
-            )
-        draw_segments(structures, spacing, calyces, COLLECTING[side], over=over)
-    ureter = _ureter(structures, spacing, junction, side, rng)
-    draw_segments(structures, spacing, [ureter], URETER[side], over=over)
-    first = Segment(ureter.points_mm[:12], np.minimum(ureter.radius_mm[:12], 0.8))
-    draw_segments(structures, spacing, [first], URETER[side], over=[*over, ARTERY[side], VEIN[side]])
-
-
-def _ureter(
-    structures: NDArray[np.uint8],
-    spacing: tuple[float, float, float],
-    junction: NDArray[np.float64],
-    side: Side,
-    rng: np.random.Generator,
-) -> Segment:
-    """Return the ureter from the pelvis's end down in front of the psoas, to bladder or field's end."""
-    out = 1.0 if side == "left" else -1.0
-    base = float(np.clip(rng.normal(2.15, 0.5), 0.85, 4.0))
-    points = [junction]
-    drift = junction[2] - out * rng.uniform(2.0, 8.0)
-    middle = 0.5 * structures.shape[2] * spacing[2]
-    bladder = _mean_of(structures, spacing, _S.BLADDER)
-    for z in np.arange(junction[0] - 22.0, -12.0, -12.0):
-        if bladder is not None and z < bladder[0] + 15.0:
-            points.append(_moved(bladder, 5.0, 10.0, out * 12.0))
-            break
-        found = _psoas_front(structures, spacing, z, middle, out)
-        if found is None:
-            goal = np.array([z, points[-1][1] + rng.normal(0, 1.5), points[-1][2] + rng.normal(0, 1.5)])
-        else:
-            goal = np.array([z, found[0] - base - 1.0, 0.6 * found[1] + 0.4 * drift])
-        step = goal[1:] - points[-1][1:]
-        goal[1:] = points[-1][1:] + step * min(
-            1.0, 7.0 / max(np.linalg.norm(step), 1e-6)
-        )  # it never leaps sideways
-        points.append(_moved(goal, 0.0, *rng.normal(0.0, 0.8, 2)))
-    if len(points) == 1:
-        points.append(junction - (junction[0] + 5.0, 0.0, 0.0))
-    path = path_through(np.stack(points), base)
-    swell = 1.0 + 0.25 * np.sin(np.linspace(0, rng.uniform(6, 20), len(path.radius_mm)) + rng.uniform(0, 6))
-    radii = np.clip(base * swell, 0.6, 4.0)
-    radii[0] = max(radii[0], 1.5)
-    for _ in range(int(rng.integers(0, 4))):  # peristalsis: collapsed stretches
-        start = int(rng.integers(2, max(3, len(radii))))
-        radii[start : start + int(rng.integers(5, 13))] = 0.5
-    return Segment(path.points_mm, radii)
-
-
-def _psoas_front(
-    structures: NDArray[np.uint8],
-    spacing: tuple[float, float, float],
-    z_mm: float,
-    middle_mm: float,
-    out: float,
-) -> tuple[float, float] | None:
-    """Return the psoas's front edge (y) and middle (x) in mm on one side at a level, if it has one there."""
-    z = round(z_mm / spacing[0])
-    if not 0 <= z < structures.shape[0]:
-        return None
-    y, x = np.nonzero(structures[z] == _S.PSOAS)
-    all_x = np.flatnonzero((structures[z] == _S.BONE_SPONGY).any(axis=0))
-    spine = np.median(all_x) * spacing[2] if len(all_x) else middle_mm
-    kept = (x * spacing[2] - spine) * out > 0
-    if kept.sum() < 12:
-        return None
-    y, x = y[kept], x[kept]
-    near = np.abs(x - x.mean()) < max(2.0, 5.0 / spacing[2])
-    return float(y[near].min() * spacing[1]), float(x.mean() * spacing[2])
-
-
-def _moved(point_mm: NDArray[np.float64], z: float, y: float, x: float) -> NDArray[np.float64]:
-    """Return a point moved by (z, y, x) mm."""
-    return point_mm + np.array([z, y, x])
-
-
-def _mean_of(
-    structures: NDArray[np.uint8], spacing: tuple[float, float, float], structure: int
-) -> NDArray[np.float64] | None:
-    """Return the middle (3,) in mm of a structure, or None where there is none."""
-    where = np.argwhere(structures == structure)
-    return where.mean(axis=0) * np.asarray(spacing) if len(where) else None
+                draw_segments(structures, spacing, [stub], _S.OTHER_VEIN, over=TISSUE)
 
 
 def _course(
@@ -430,24 +291,11 @@ def _course(
             2.0 * np.sqrt(np.maximum(second - first**2, 0.05)) * size
         )  # an ellipse's half axis is 2 SD
     return _Great(
-        z_mm=levels * spacing[0],
+        z_mm=levels.astype(np.float64) * spacing[0],
         middle_mm=np.stack([levels * spacing[0], *mean], axis=1),
         half_y_mm=half[0],
         half_x_mm=half[1],
     )
-
-
-def _spread(points: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Choose points (count, 3) that lie far from each other, at random among many."""
-    pool = points[rng.integers(len(points), size=min(len(points), 30 * count))]
-    chosen = [pool[0]]
-    nearest = np.linalg.norm(pool - pool[0], axis=1)
-    while len(chosen) < min(count, len(pool)):
-        # Not the very farthest: an even lattice of vessels is no kidney's.
-        best = pool[rng.choice(np.argsort(nearest)[-max(3, len(pool) // 20) :])]
-        chosen.append(best)
-        nearest = np.minimum(nearest, np.linalg.norm(pool - best, axis=1))
-    return np.stack(chosen)
 
 
 def _keep_connected(
