@@ -94,7 +94,8 @@ def checkpoint_of(arguments: argparse.Namespace):
     """Return the network, on the scan's own grid and with the paper's argmax."""
     import torch
 
-    from napari_kidnet.network import PRESETS, Checkpoint, KidNet, load_checkpoint, network_weights
+    from napari_kidnet.network import PRESETS, Checkpoint, KidNet, load_checkpoint
+    from napari_kidnet.network.checkpoint import network_weights
 
     if arguments.preset is None:
         return replace(load_checkpoint(arguments.checkpoint), spacing=None, sensitivity=1.0, temperature=1.0)
@@ -108,7 +109,7 @@ def volume(size: int):
     try:
         from napari_kidnet.phantom import PhantomSettings, make_case
 
-        case = make_case(SEED, PhantomSettings(phase="arterial", field="full"))
+        case = make_case(SEED, PhantomSettings(phase="arterial", field="full" if size > 160 else "crop"))
         hu, truth, spacing = case.scan.hu, case.truth, case.scan.spacing
     except ImportError:
         hu = np.random.default_rng(SEED).normal(40, 80, size=(size,) * 3).astype(np.int16)

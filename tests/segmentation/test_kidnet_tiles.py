@@ -11,6 +11,7 @@ import torch
 from scipy import ndimage
 
 import napari_kidnet.network as network
+from napari_kidnet.network.checkpoint import network_weights
 from napari_kidnet.network.kidnet import KidNet, KidNetSettings
 from napari_kidnet.scans import Scan, read_labels, read_scan, write_labels
 from napari_kidnet.segmentation import SegmentSettings, segment, segment_steps
@@ -126,3 +127,18 @@ def test_all_48_ways_to_store_a_scan_give_the_same_labels_in_space(monkeypatch, 
         np.testing.assert_array_equal(in_space, first, err_msg=code)
         np.testing.assert_allclose(nibabel.load(out).affine, nibabel.load(path).affine)
         np.testing.assert_array_equal(read_labels(out, like=scan), labels)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_both_engines_give_the_same_labels(blobs, norm):
+    torch.manual_seed(3)
+    settings = KidNetSettings(base=4, levels=3, norm=norm)
+    checkpoint = network.Checkpoint(settings, network_weights(KidNet(settings)), spacing=(1.3, 1.3, 1.3))
+    labels = {}
+    for engine in ("torch", "openvino"):
+        how = SegmentSettings(device="cpu", engine=engine, threads=1, skip_air=False, tile_voxels=40**3)
+        prediction = kept(blobs, checkpoint, how)
+        assert engine in prediction.where
+        labels[engine] = prediction.labels
+    assert len(np.unique(labels["torch"])) >= 2
+    assert (labels["torch"] != labels["openvino"]).mean() < 1e-4

@@ -194,6 +194,23 @@ def test_a_graphics_card_without_memory_hands_over_to_the_cpu(engines, scan, che
     assert engines[-1].closed
 
 
+def test_a_graphics_card_that_fails_hands_over_and_a_cpu_that_fails_is_told(
+    engines, scan, checkpoint, monkeypatch
+):
+    def broken(window):
+        raise DeviceError("The network failed on cuda (illegal instruction); choose another device.")
+
+    steps = segment_steps(scan, checkpoint, SegmentSettings(skip_air=False, device="cuda"))
+    next(steps)
+    monkeypatch.setattr(engines[-1], "logits", broken)
+    assert "the CPU goes on" in next(steps).what
+    steps = segment_steps(scan, checkpoint, ALL)
+    next(steps)
+    monkeypatch.setattr(engines[-1], "logits", broken)
+    with pytest.raises(DeviceError, match="illegal instruction"):
+        next(steps)
+
+
 def test_a_cpu_without_memory_is_told_in_one_sentence(engines, scan, checkpoint):
     steps = segment_steps(scan, checkpoint, ALL)
     next(steps)

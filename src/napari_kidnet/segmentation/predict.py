@@ -106,9 +106,7 @@ class Predictor:
                     logits: NDArray[np.float32] = self._engine.logits(window)
                     return logits
                 return self._in_parts(window)
-            except (DeviceError, MemoryError, RuntimeError, SettingsError) as error:
-                if not _says_too_large(error):
-                    raise
+            except (DeviceError, MemoryError, RuntimeError) as error:
                 self._retreat(window.size, error)
 
     def close(self) -> None:
@@ -118,7 +116,10 @@ class Predictor:
     def _in_parts(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         depth, height, width = window.shape
         shape = TileShape(int(self._engine.multiple), self._limit, self.halo, 0)
-        plans = plan_axes((depth, height, width), ((0, depth), (0, height), (0, width)), shape)
+        try:
+            plans = plan_axes((depth, height, width), ((0, depth), (0, height), (0, width)), shape)
+        except SettingsError as error:
+            raise MemoryError from error  # what fits into the memory is not even a halo
         whole: NDArray[np.float32] | None = None
         for index in product(*(range(len(plan.starts)) for plan in plans)):
             seen, kept, target = [], [slice(None)], [slice(None)]
@@ -138,21 +139,26 @@ class Predictor:
         return whole
 
     def _retreat(self, voxels: int, error: Exception) -> None:
+        """Make the next try one that needs less; raise the error if there is none."""
+        too_large = _says_too_large(error)
         smaller = min(self._limit, voxels) // 2
-        if smaller >= SMALLEST_WINDOW and not isinstance(error, SettingsError):
+        if too_large and smaller >= SMALLEST_WINDOW:
             self._limit = smaller
             self._note("its memory was too small, so the tiles are smaller")
-        elif str(self._engine.device) != "cpu":
+        elif str(self._engine.device) != "cpu" and (too_large or isinstance(error, DeviceError)):
             self._engine.close()
             self._engine = self._open("cpu", "auto")
             self._limit = self.window_voxels
             self.notes.clear()
-            self._note("the graphics card's memory was too small, so the CPU goes on")
-        else:
+            cause = "memory was too small" if too_large else "driver failed"
+            self._note(f"the graphics card's {cause}, so the CPU goes on")
+        elif too_large:
             raise DeviceError(
                 f"The memory of this computer is too small for a tile of {voxels} voxels; "
                 "close other programs, or choose a smaller box."
             ) from error
+        else:
+            raise error
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -165,9 +171,6 @@ class Predictor:
 
 
 def _says_too_large(error: Exception) -> bool:
-    # PyTorch says "out of memory", "not enough memory", "can't allocate"; a SettingsError is our own plan's,
-    # and a device that fails in any other way is left for the CPU as well.
-    if isinstance(error, MemoryError | SettingsError | DeviceError):
-        return True
+    # PyTorch says "out of memory", "not enough memory" or "can't allocate".
     text = str(error).lower()
-    return "memory" in text or "alloc" in text
+    return isinstance(error, MemoryError) or "memory" in text or "alloc" in text
