@@ -90,7 +90,7 @@ class Console:
                 result: T = stop.value
                 return result
             now = time.monotonic()
-            if now - last >= _PLAIN_SECONDS and step.done:
+            if now - last >= _PLAIN_SECONDS and 0 < step.done < step.total:
                 last = now
                 left = (now - began) / step.done * (step.total - step.done)
                 self.remark(

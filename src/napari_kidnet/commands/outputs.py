@@ -27,17 +27,18 @@ _VOLUME_SUFFIXES = (".nii.gz", ".nii", ".tif", ".tiff")
 
 
 def case_name(scan: Path) -> str:
-    """Return the name of the case that a scan belongs to: ``NAME`` of ``NAME_ct.nii.gz``, or the file's own.
+    """Return the name of the case that a scan belongs to: ``NAME`` of ``NAME_ct.nii.gz``, or the scan's own.
 
     Examples
     --------
-    >>> case_name(Path("cases/p01_ct.nii.gz")), case_name(Path("cases/dicom/"))
-    ('p01', 'dicom')
+    >>> from pathlib import Path
+    >>> case_name(Path("cases/p01_ct.nii.gz")), case_name(Path("cases/dicom_ct/"))
+    ('p01', 'dicom_ct')
     """
     from napari_kidnet.scans.scan import name_of
 
     name = name_of(scan)
-    return name.removesuffix("_ct") or name
+    return name if name == scan.name else name.removesuffix("_ct") or name
 
 
 def is_volume_name(path: Path) -> bool:
