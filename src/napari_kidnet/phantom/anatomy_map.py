@@ -10,8 +10,8 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from napari_kidnet.errors import SettingsError
-from napari_kidnet.phantom.splines import expand, linear_matrix, spline_matrix
 from napari_kidnet.phantom.label_map import DEPTH_STEP_MM, HULL_SPACING_MM, LabelMap, load_label_map
+from napari_kidnet.phantom.splines import expand, linear_matrix, spline_matrix
 from napari_kidnet.phantom.structures import Anatomy, Structure
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _S = Structure
 
 _CROP_MM: Final = (100.0, 116.0)
 _FULL_Z_MM: Final = (160.0, 215.0)
+_BEYOND_MM: Final = (20.0, 25.0, 45.0)
+"""Drawn around a crop (z, y, x) and cut off again: a kidney's vessels come from outside of its crop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,10 @@ def deformed_anatomy(
 ) -> Anatomy:
     """Deform a label map at random and complete it to a body.
 
-    Rotation up to 10 degrees, scale .85–1.2 with a little of it per axis, elastic displacement of 4–8 mm; then
-    outline, fat, muscle wall, bowel content, kidneys' parts, vessels that are missing and vessels that are not the
-    kidneys'. Never mirrored: the liver stays on the right, and the left renal vein stays the long one.
+    Rotation up to 10 degrees, scale .85–1.2 with a little of it per axis, elastic displacement of 4–8 mm;
+    then outline, fat, muscle wall, bowel content, kidneys' parts, vessels that are missing and vessels that
+    are not the kidneys'. Never mirrored: the liver stays on the right, and the left renal vein stays the long
+    one.
 
     Parameters
     ----------
@@ -86,6 +89,12 @@ def deformed_anatomy(
     add_bowel(structures, pulled, rng)
     add_small_vessels(structures, pulled, rng)
     add_wall_findings(structures, pulled, rng)
+    if field == "crop":
+        inner = tuple(
+            slice(round(m / s), n - round(m / s))
+            for m, s, n in zip(_BEYOND_MM, spacing, structures.shape, strict=True)
+        )
+        structures = np.ascontiguousarray(structures[inner])
     return Anatomy(structures, spacing, label_map.name)
 
 
@@ -106,7 +115,7 @@ def pull(
     scale = np.clip(rng.normal(1.0, 0.07), 0.88, 1.14) * np.clip(rng.normal(1.0, 0.04, 3), 0.93, 1.07)
     rotation = Rotation.from_euler("zyx", np.clip(rng.normal(0, 4.0, 3), -10, 10), degrees=True).as_matrix()
     size_mm, centre = _field_of_view(label_map, rng, field, scale, fat_mm)
-    shape = tuple(int(round(extent / step)) for extent, step in zip(size_mm, spacing, strict=True))
+    shape = tuple(round(extent / step) for extent, step in zip(size_mm, spacing, strict=True))
 
     knot = float(rng.uniform(25, 55))
     amplitude = float(rng.uniform(2.5, 6.0)) * knot / 40
@@ -114,7 +123,8 @@ def pull(
     grids = np.meshgrid(*[(np.arange(w.shape[1]) - 1) * knot for w in weights], indexing="ij")
     half = (np.asarray(shape) - 1) * np.asarray(spacing) / 2
     relative = (np.stack(grids, -1) - half) / scale
-    # Standard deviation 1 at the controls is about .55 between them in 3-D; z moves less, or slices would fold.
+    # Standard deviation 1 at the controls is about .55 between them in 3-D; z moves less, or slices would
+    # fold.
     noise = rng.standard_normal(relative.shape) * amplitude * (0.7, 1.0, 1.0) / 0.55
     control = relative @ rotation.T + centre + noise
 
@@ -187,8 +197,9 @@ def _field_of_view(
         side = int(rng.choice(present))
         centre = np.argwhere(sides == side).mean(0) * step
         # Towards the midline, so that aorta or vena cava is often in the field.
-        centre += rng.normal(0, 6, 3) + (0, 0, rng.uniform(0, 22) * (-1 if side == 1 else 1))
-        extent = rng.uniform(*_CROP_MM, 3)
+        centre += rng.normal(0, 6, 3)
+        centre[2] += rng.uniform(0, 22) * (-1 if side == 1 else 1)
+        extent = rng.uniform(*_CROP_MM, 3) + 2 * np.asarray(_BEYOND_MM)
         return (float(extent[0]), float(extent[1]), float(extent[2])), centre
     kidneys = np.argwhere(sides > 0).mean(0) * step
     inside = label_map.hull < 0

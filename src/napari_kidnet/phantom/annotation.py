@@ -1,7 +1,7 @@
 """Labels as a person makes them: near the kidneys, in pieces, with thin branches missing.
 
-The paper's ground truth has some 12 islands a scan; its far vessels and thin branches are typically missing. A
-phantom has the complete truth as well, and so the two can be compared.
+The paper's ground truth has some 12 islands a scan; its far vessels and thin branches are typically missing.
+A phantom has the complete truth as well, and so the two can be compared.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def human_annotation(
 ) -> NDArray[np.uint8]:
     """Return an annotation such as a person makes of this truth.
 
-    Far vessels are left out, the ureter ends some centimetres below the hilum, thin branches are missed the more
-    often the thinner they are, gaps of 3–8 mm cut what is left, and borders wander by half a voxel.
+    Far vessels are left out, the ureter ends some centimetres below the hilum, thin branches are missed the
+    more often the thinner they are, gaps of 3–8 mm cut what is left, and borders wander by half a voxel.
 
     Parameters
     ----------
@@ -71,25 +71,27 @@ def _near(
     spacing: tuple[float, float, float],
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Keep vessels within 35–60 mm of the kidneys and their levels ± 15–30 mm, and the ureter's first stretch."""
+    """Keep vessels 35–60 mm about the kidneys, their levels ± 15–30 mm, and the ureter's first stretch."""
     if not kidneys.any():
         return truth.copy()
     step = [max(1, round(3.0 / s)) for s in spacing]
     coarse = kidneys[:: step[0], :: step[1], :: step[2]] > 0
     away = distance_transform_edt(~coarse, sampling=[s * n for s, n in zip(spacing, step, strict=True)])
-    away = away.astype(np.float32).repeat(step[0], 0).repeat(step[1], 1).repeat(step[2], 2)
-    away = away[: truth.shape[0], : truth.shape[1], : truth.shape[2]]
+    near = away.astype(np.float32).repeat(step[0], 0).repeat(step[1], 1).repeat(step[2], 2)
+    near = near[: truth.shape[0], : truth.shape[1], : truth.shape[2]]
     reach = float(rng.uniform(35, 60))
     margin = float(rng.uniform(15, 30)) / spacing[0]
     levels = np.flatnonzero(kidneys.any((1, 2)))
     z = np.arange(len(truth))[:, None, None]
-    kept = (away < reach) & (z > levels[0] - margin) & (z < levels[-1] + margin)
-    ureter = (truth == 3) & (away > float(rng.uniform(8, 25)))
+    kept = (near < reach) & (z > levels[0] - margin) & (z < levels[-1] + margin)
+    ureter = (truth == 3) & (near > float(rng.uniform(8, 25)))
     kept &= ~ureter
     return np.where(kept, truth, np.uint8(0))
 
 
-def _miss_thin(part: NDArray[np.uint8], spacing: tuple[float, float, float], rng: np.random.Generator) -> None:
+def _miss_thin(
+    part: NDArray[np.uint8], spacing: tuple[float, float, float], rng: np.random.Generator
+) -> None:
     """Leave out stretches of vessel, the thinner the likelier, in place."""
     from scipy.ndimage import maximum_filter
 

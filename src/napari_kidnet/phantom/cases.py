@@ -1,4 +1,4 @@
-"""Phantom cases: geometry, tissue, physics and annotation put together, and written as training and test cases."""
+"""Phantom cases: geometry, tissue, physics and annotation together, and written as cases."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_kidnet.errors import SettingsError
-from napari_kidnet.phantom.annotation import human_annotation
 from napari_kidnet.phantom.anatomy_map import LabelMap, deformed_anatomy
+from napari_kidnet.phantom.annotation import human_annotation
 from napari_kidnet.phantom.physics import acquire, draw_physics, draw_spacing
 from napari_kidnet.phantom.structures import Anatomy, kidneys_of, truth_of
 from napari_kidnet.phantom.tissue import PHASES, Phase, TissueSettings, paint
@@ -104,7 +104,7 @@ def make_case(seed: int, settings: PhantomSettings | None = None) -> PhantomCase
 
 
 def make_renderings(seed: int, settings: PhantomSettings, phases: Sequence[Phase]) -> list[PhantomCase]:
-    """Make one geometry and render it once for every phase given, each with tissue and image quality of its own.
+    """Make one geometry and render it once for every phase, each with tissue and image quality of its own.
 
     Parameters
     ----------
@@ -130,7 +130,8 @@ def make_renderings(seed: int, settings: PhantomSettings, phases: Sequence[Phase
         painted = paint(anatomy, phase, own, TissueSettings(settings.variety))
         hu = acquire(painted, anatomy.spacing, own, quality)
         del painted
-        name = f"phantom-{seed:04d}-{phase}" + (f"-{number}" if phases.count(phase) > 1 else "")
+        source = "phantom" if settings.label_map is None else anatomy.source
+        name = f"{source}-{seed:04d}-{phase}" + (f"-{number}" if phases.count(phase) > 1 else "")
         record = {
             "seed": seed,
             "phase": phase,
@@ -162,7 +163,7 @@ def _middle_slices(labels: NDArray[np.uint8], thick: int) -> NDArray[np.uint8]:
 
 
 def write_case(folder: str | Path, case: PhantomCase) -> Path:
-    """Write a case: ``NAME_ct``, ``_labels`` (the complete truth), ``_annotation``, ``_kidneys``, and ``NAME.json``.
+    """Write ``NAME_ct``, ``_labels`` (the complete truth), ``_annotation``, ``_kidneys`` and ``NAME.json``.
 
     Returns
     -------
@@ -175,7 +176,11 @@ def write_case(folder: str | Path, case: PhantomCase) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name = case.scan.name
     ct = folder / f"{name}_ct.nii.gz"
-    for suffix, labels in (("labels", case.truth), ("annotation", case.annotation), ("kidneys", case.kidneys)):
+    for suffix, labels in (
+        ("labels", case.truth),
+        ("annotation", case.annotation),
+        ("kidneys", case.kidneys),
+    ):
         write_labels(folder / f"{name}_{suffix}.nii.gz", labels, like=case.scan)
     partial = folder / f".{name}.json.partial"
     partial.write_text(json.dumps(case.record, indent=1), encoding="utf-8")
@@ -209,5 +214,3 @@ def phantom_steps(
         written.append(write_case(out, make_case(seed + number, replace(settings))))
         yield Progress(number + 1, cases, f"phantom {written[-1].name}")
     return written
-
-

@@ -1,9 +1,9 @@
 """A real person's label map, read once and made ready to be deformed many times.
 
-Reading a map takes tens of seconds, deforming it one: all that does not depend on chance is done here. The map is
-brought to a fine isotropic grid with smooth surfaces; every voxel gets its structure, the kidney it lies in, and
-its depth under the surface of its own structure, from which anatomy_map.py makes cortex, cortical bone and bowel
-wall of random thickness.
+Reading a map takes tens of seconds, deforming it one: all that does not depend on chance is done here. The
+map is brought to a fine isotropic grid with smooth surfaces; every voxel gets its structure, the kidney it
+lies in, and its depth under the surface of its own structure, from which anatomy_map.py makes cortex,
+cortical bone and bowel wall of random thickness.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from napari_kidnet.phantom.structure_names import structure_of
 from napari_kidnet.phantom.structures import CLASS_OF, Structure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["DEPTH_STEP_MM", "HULL_SPACING_MM", "LabelMap", "load_label_map"]
@@ -140,19 +142,20 @@ def load_label_map(
 
 def _read_labels(path: Path) -> tuple[NDArray[np.int32], tuple[float, float, float]]:
     import nibabel
+    from nibabel.filebasedimages import ImageFileError
 
     try:
         image: Any = nibabel.as_closest_canonical(nibabel.load(path))
         data = np.asarray(image.dataobj).squeeze()
     except FileNotFoundError:
         raise LabelsError(f"{path} does not exist: give the NIfTI file of the label map.") from None
-    except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
         raise LabelsError(f"{path} cannot be read as a NIfTI label map ({error}).") from None
     if data.ndim != 3 or not np.isfinite(data).all() or (data != np.round(data)).any():
         raise LabelsError(f"{path} is no label map: it must hold whole numbers in three dimensions.")
     x, y, z = (float(size) for size in image.header.get_zooms()[:3])
-    # Stored right-anterior-superior now; ours is (z, y, x) with y to the back and x to the left: x runs to the
-    # patient's left already once right-to-left is flipped, and so does y.
+    # Stored right-anterior-superior now; ours is (z, y, x) with y to the back and x to the left: x runs to
+    # the patient's left already once right-to-left is flipped, and so does y.
     return np.ascontiguousarray(data[::-1, ::-1].transpose(2, 1, 0)).astype(np.int32), (z, y, x)
 
 
@@ -177,7 +180,7 @@ def _structures_of(
     """Return the structure of each label, dividing in place what is paired but named without a side."""
     structures: dict[int, Structure] = {}
     unknown: list[str] = []
-    present = [int(label) for label in np.unique(labels) if label != 0]
+    present = [int(label) for label in np.unique(labels) if label > 0]
     next_label = max(present, default=0) + 1
     for label in present:
         meant = structure_of(names.get(label, f"label {label}"))
@@ -234,15 +237,15 @@ def _upsample(
     structures: dict[int, Structure],
     spacing: tuple[float, float, float],
     fine: float,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the structure and the running number of the label at each voxel of the fine grid, both uint8."""
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Return the structure (uint8) and the label's running number (uint16) of each voxel of the fine grid."""
     from scipy.ndimage import find_objects, gaussian_filter
 
     shape = tuple(int(np.ceil(n * s / fine)) for n, s in zip(labels.shape, spacing, strict=True))
     best = np.zeros(shape, np.float32)
     codes = np.zeros(shape, np.uint8)
-    label_of = np.zeros(shape, np.uint8)
-    boxes = find_objects(labels)
+    label_of = np.zeros(shape, np.uint16)
+    boxes: Sequence[tuple[slice, ...] | None] = find_objects(labels)
     # Thin structures come last, so that they win a tie.
     order = sorted(structures, key=lambda label: (int(structures[label]) in _THIN, label))
     for number, label in enumerate(order, start=1):

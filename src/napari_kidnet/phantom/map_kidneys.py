@@ -81,16 +81,28 @@ def complete_kidneys(structures: NDArray[np.uint8], pulled: PulledMap, rng: np.r
                     structures, pulled, (number, side), (kind, "ureter") if kind == "collecting" else (kind,)
                 )
             elif kind == "collecting":
-                _change_calibre(structures, ids["collecting"], float(rng.uniform(-1.1, 0.3)), spacing, rng)
+                _change_calibre(structures, ids["collecting"], float(rng.uniform(-2.2, -0.3)), spacing, rng)
                 _change_calibre(structures, ids["ureter"], float(rng.uniform(-2.2, -0.2)), spacing, rng)
             else:
                 _change_calibre(structures, ids[kind], float(rng.uniform(-0.9, 0.4)), spacing, rng)
         if box is not None and any(grow.values()):
             other = _other_psoas(structures, side)
             structures.ravel()[other] = _S.MUSCLE  # the ureter shall find its own side's psoas only
-            grow_renal_vessels(structures, spacing, side, rng, **grow)
+            grow_renal_vessels(
+                structures,
+                spacing,
+                side,
+                rng,
+                artery=grow["artery"],
+                vein=grow["vein"],
+                collecting=grow["collecting"],
+            )
             still = structures.ravel()[other] == _S.MUSCLE
             structures.ravel()[other[still]] = _S.PSOAS
+            for kind in ("collecting", "vein"):
+                if grow[kind]:
+                    most = 1.3 if kind == "collecting" else 0.5
+                    _change_calibre(structures, ids[kind], float(rng.uniform(-0.1, most)), spacing, rng)
         if box is not None:
             _add_findings(structures, pulled, (box, number, side), rng)
 
@@ -162,7 +174,8 @@ def _divide(
         nearest = np.minimum(nearest, np.linalg.norm(seeds - chosen[-1], axis=1))
     found = np.flatnonzero(inner)
     at = np.stack(np.unravel_index(found, inner.shape), -1) * np.asarray(spacing)
-    first, second = cKDTree(np.array(chosen)).query(at, k=2, workers=1)[0].T
+    nearest_two = np.asarray(cKDTree(np.array(chosen)).query(at, k=2, workers=1)[0])
+    first, second = nearest_two[:, 0], nearest_two[:, 1]
     pyramid = second - first > rng.uniform(2.0, 5.0)
     part[np.unravel_index(found[pyramid], inner.shape)] = ids["medulla"]
 
@@ -225,7 +238,7 @@ def _local_radius(inside: NDArray[np.float32], spacing: tuple[float, float, floa
 def _flatten_cava(
     structures: NDArray[np.uint8], spacing: tuple[float, float, float], rng: np.random.Generator
 ) -> None:
-    """Flatten the vena cava from front to back, as in a patient short of fluid, in every third case, in place."""
+    """Flatten every third vena cava from front to back, as in a patient short of fluid, in place."""
     if rng.random() > 0.35:
         return
     box = _box(structures == _S.VENA_CAVA, spacing, 2.0)

@@ -1,4 +1,4 @@
-"""What label maps lack and no case varies: spinal canal, discs, lungs, the body's hull, depths, kidneys' outlines."""
+"""What label maps lack and no case varies: spinal canal, discs, lungs, hull, depths, kidneys' outlines."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ _WITH_DEPTH: Final = (_S.BONE_SPONGY, _S.BOWEL_FLUID, _S.SPINAL_FLUID)
 def refine(
     coarse: NDArray[np.float32], coarse_mm: float, shape: tuple[int, ...], spacing: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """Return a coarse isotropic field interpolated linearly onto a finer grid with the same corner, (z, y, x)."""
+    """Return a coarse isotropic field on a finer grid with the same corner, linearly, (z, y, x)."""
     weights = [
-        linear_matrix((np.arange(n) + 0.5) * size / coarse_mm - 0.5, have)
+        linear_matrix((np.arange(n, dtype=np.float64) + 0.5) * size / coarse_mm - 0.5, have)
         for n, size, have in zip(shape, spacing, coarse.shape, strict=True)
     ]
     return expand(coarse, (weights[0], weights[1], weights[2]))
 
 
-def add_canal_and_discs(codes: NDArray[np.uint8], label_of: NDArray[np.uint8], fine: float) -> None:
+def add_canal_and_discs(codes: NDArray[np.uint8], label_of: NDArray[np.uint16], fine: float) -> None:
     """Fill the vertebrae's canal with fluid and the gaps between their bodies with discs, in place.
 
-    The canal is found slice by slice as the hole within the ring of a vertebra; between the rings, and where an
-    arch is open, its centre is interpolated along the spine.
+    The canal is found slice by slice as the hole within the ring of a vertebra; between the rings, and where
+    an arch is open, its centre is interpolated along the spine.
 
     Parameters
     ----------
-    codes, label_of : uint8 arrays (z, y, x)
+    codes, label_of : uint8 and uint16 arrays (z, y, x)
         Structures and running label numbers.
     fine : float
         Voxel edge in mm.
@@ -85,7 +85,7 @@ def add_canal_and_discs(codes: NDArray[np.uint8], label_of: NDArray[np.uint8], f
     cx = gaussian_filter1d(np.interp(levels, found[:, 0], found[:, 2]), 8 / fine, mode="nearest")
     cx = cx.astype(np.float64)
     yy, xx = np.ogrid[: part.shape[1], : part.shape[2]]
-    for z in levels:
+    for z in range(len(part)):
         from_centre = ((yy - cy[z]) * fine / 8.0) ** 2 + ((xx - cx[z]) * fine / 10.5) ** 2
         canal = (from_centre < 1.0) & ((part[z] == 0) | ((part[z] == _S.BONE_SPONGY) & (from_centre < 0.45)))
         part[z][canal] = _S.SPINAL_FLUID
@@ -118,7 +118,7 @@ def body_hull(codes: NDArray[np.uint8], fine: float, coarse: float) -> NDArray[n
     # A wide closing slice by slice is almost the convex hull, and keeps the hollow of the back.
     closed = np.empty_like(padded)
     for z in range(len(padded)):
-        around = padded[max(0, z - 5) : z + 6].any(0)  # ribs leave gaps from slice to slice
+        around = np.asarray(padded[max(0, z - 5) : z + 6].any(0))  # ribs leave gaps from slice to slice
         grown = distance_transform_edt(~around) <= 60 / coarse
         closed[z] = distance_transform_edt(np.pad(grown, 1))[1:-1, 1:-1] > 60 / coarse
     inside = distance_transform_edt(closed, sampling=coarse)
@@ -147,7 +147,8 @@ def add_lungs(codes: NDArray[np.uint8], hull: NDArray[np.float32], fine: float, 
     depth = -refine(hull, coarse, small.shape, (fine * stride,) * 3)
     step = fine * stride
     core = np.isin(small, [_S.BONE_SPONGY, _S.AORTA, _S.VENA_CAVA])
-    # Vertebrae keep the lung further off than ribs: muscles of the back, crura and mediastinum lie about them.
+    # Vertebrae keep the lung further off than ribs: muscles of the back, crura and mediastinum lie about
+    # them.
     spine = small == _S.SPINAL_FLUID
     back = np.ones(small.shape[1:], bool)
     if spine.any():
@@ -204,7 +205,7 @@ def kidney_sides(
 
 
 def depths(
-    codes: NDArray[np.uint8], label_of: NDArray[np.uint8], sides: NDArray[np.uint8], fine: float
+    codes: NDArray[np.uint8], label_of: NDArray[np.uint16], sides: NDArray[np.uint8], fine: float
 ) -> NDArray[np.float32]:
     """Return each voxel's depth under the surface of its kidney, bone or bowel in mm, float32; 0 elsewhere.
 
@@ -215,7 +216,8 @@ def depths(
     canal = codes == _S.SPINAL_FLUID
     for volume, mask in ((label_of, wanted & ~canal), (sides, sides > 0), (canal.astype(np.uint8), canal)):
         numbered = np.where(mask, volume, 0)
-        for number, box in enumerate(find_objects(numbered), start=1):
+        boxes: Sequence[tuple[slice, ...] | None] = find_objects(numbered)
+        for number, box in enumerate(boxes, start=1):
             if box is None:
                 continue
             part = numbered[box] == number

@@ -63,7 +63,9 @@ class PhysicsSettings:
                 raise SettingsError(f"The scanner's {name} is {value}; it must lie between {low} and {high}.")
 
 
-def draw_physics(rng: np.random.Generator, variety: Literal["typical", "wide"], thick: int = 1) -> PhysicsSettings:
+def draw_physics(
+    rng: np.random.Generator, variety: Literal["typical", "wide"], thick: int = 1
+) -> PhysicsSettings:
     """Draw a scan's image quality: a good clinical one, or anything that a clinic may send."""
     if variety == "typical":
         return PhysicsSettings(
@@ -87,7 +89,7 @@ def draw_physics(rng: np.random.Generator, variety: Literal["typical", "wide"], 
 def draw_spacing(
     rng: np.random.Generator, variety: Literal["typical", "wide"] = "typical"
 ) -> tuple[float, float, float]:
-    """Draw a voxel size (z, y, x) in mm from the paper's spread: .757±.075 in the slice, .906±.327 between slices."""
+    """Draw a voxel size (z, y, x) in mm from the paper's spread: .757±.075 in, .906±.327 between slices."""
     in_plane = float(np.clip(rng.normal(0.757, 0.075), 0.5, 1.0))
     between = float(np.clip(rng.normal(0.906, 0.327), 0.5, 2.5))
     if variety == "wide" and rng.random() < 0.25:
@@ -100,7 +102,8 @@ def thicken(hu: NDArray[np.float32], slices: int) -> NDArray[np.float32]:
     if slices == 1:
         return hu
     count = hu.shape[0] // slices
-    return hu[: count * slices].reshape(count, slices, *hu.shape[1:]).mean(1)
+    mean: NDArray[np.float32] = hu[: count * slices].reshape(count, slices, *hu.shape[1:]).mean(1)
+    return mean
 
 
 def acquire(
@@ -143,9 +146,12 @@ def acquire(
 
 
 def _noise(
-    shape: tuple[int, ...], spacing: tuple[float, float, float], rng: np.random.Generator, settings: PhysicsSettings
+    shape: tuple[int, ...],
+    spacing: tuple[float, float, float],
+    rng: np.random.Generator,
+    settings: PhysicsSettings,
 ) -> NDArray[np.float32]:
-    """Return noise as filtered back-projection makes it: grain of a size, few low frequencies, stronger centrally."""
+    """Return noise of filtered back-projection: grain of a size, few low frequencies, stronger centrally."""
     z, y, x = shape
     noise = rng.standard_normal((z, y, x), dtype=np.float32)
     fine = [0.45 * settings.grain_mm / step for step in spacing[1:]]

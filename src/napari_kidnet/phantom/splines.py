@@ -91,7 +91,8 @@ def expand(
     along_x = control.astype(np.float32, copy=False) @ wx.T  # (cz, cy, x)
     along_y = np.matmul(wy, along_x)  # (cz, y, x)
     flat = along_y.reshape(len(along_y), -1)
-    return (wz @ flat).reshape(len(wz), len(wy), len(wx))
+    result: NDArray[np.float32] = (wz @ flat).reshape(len(wz), len(wy), len(wx))
+    return result
 
 
 def smooth_field(

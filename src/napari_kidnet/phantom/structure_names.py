@@ -1,8 +1,8 @@
 """What a name in somebody's label map means: rules from names to structures.
 
-The names of TotalSegmentator (``kidney_left``, ``vertebrae_L3``, ``autochthon_left``) and of the SPL abdominal
-atlas (``left_kidney``, ``Lumbar3``, ``L3-L2-IntervertebralDisc``) are both understood, and so are most names in
-between, because the rules look for words and not for whole names.
+The names of TotalSegmentator (``kidney_left``, ``vertebrae_L3``, ``autochthon_left``) and of the SPL
+abdominal atlas (``left_kidney``, ``Lumbar3``, ``L3-L2-IntervertebralDisc``) are both understood, and so are
+most names in between, because the rules look for words and not for whole names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything about the kidneys that label maps lack: body wall, fat, table, bowel content, other vessels, nodes."""
+"""What label maps lack around the kidneys: body wall, fat, table, bowel content, other vessels, nodes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def sample_points(
     if not len(found):
         return np.zeros((0, 3))
     chosen = rng.choice(found, min(count, len(found)), replace=False)
-    return np.stack(np.unravel_index(chosen, mask.shape), -1) * np.asarray(spacing)
+    points: NDArray[np.float64] = np.stack(np.unravel_index(chosen, mask.shape), -1) * np.asarray(spacing)
+    return points
 
 
 def add_body(
@@ -73,19 +74,46 @@ def add_body(
     # More fat behind and at the flanks than in front, or the reverse (a belly).
     tilt = float(rng.uniform(-0.35, 0.35))
     rows = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :, None]
-    fat = np.maximum(fat_mm * (1 + tilt * rows + 0.22 * uneven), 2.5)
+    fat = np.maximum(fat_mm * (1 + tilt * rows + 0.17 * uneven), 2.5)
 
     structures[empty & (hull <= inner)] = _S.VISCERAL_FAT
     in_wall = empty & (hull > inner) & (hull <= outer)
     structures[in_wall] = _S.MUSCLE
     # Fat planes between the muscles of the wall.
-    planes = in_wall & (np.abs(uneven * 6 + hull) % 5.5 < 0.8)
-    structures[planes] = _S.SUBCUTANEOUS_FAT
+    apart = float(rng.uniform(4.5, 9.0))
+    if rng.random() < 0.7:
+        planes = in_wall & (np.abs(uneven * 6 + hull) % apart < 0.8)
+        structures[planes] = _S.SUBCUTANEOUS_FAT
     structures[empty & (hull > outer) & (hull <= outer + fat)] = _S.SUBCUTANEOUS_FAT
     skin = float(rng.uniform(1.4, 2.4))
     structures[empty & (hull > outer + fat) & (hull <= outer + fat + skin)] = _S.SKIN
+    if not has_wall:
+        _add_back_muscles(structures, spacing, rng)
     _add_table(structures, spacing, rng)
     _shell_bones(structures, pulled, rng)
+
+
+def _add_back_muscles(
+    structures: NDArray[np.uint8], spacing: tuple[float, float, float], rng: np.random.Generator
+) -> None:
+    """Draw the quadratus lumborum on both sides where a map has no muscles of the wall, in place."""
+    canal = sample_points(
+        structures[::3, ::3, ::3] == _S.SPINAL_FLUID,
+        4000,
+        rng,
+        (3 * spacing[0], 3 * spacing[1], 3 * spacing[2]),
+    )
+    if len(canal) < 50:
+        return
+    levels = np.linspace(canal[:, 0].min(), canal[:, 0].max(), 7)
+    middle = np.array([canal[np.abs(canal[:, 0] - level) < 20].mean(0) for level in levels])
+    middle[:, 0] = levels
+    middle[0, 0], middle[-1, 0] = -5.0, structures.shape[0] * spacing[0] + 5.0
+    off, radius = float(rng.uniform(52, 60)), float(rng.uniform(8, 12))
+    for side in (-1, 1):
+        shift = np.array([0, rng.uniform(-6, 2), side * off])
+        column = path_through(middle + shift, np.linspace(1.2, 0.6, 7) * radius)
+        draw_segments(structures, spacing, [column], _S.MUSCLE, over=_FAT, flatten=(1.0, 0.75, 1.5))
 
 
 def _mean_row(mask: NDArray[np.bool_], otherwise: float) -> float:
@@ -193,7 +221,7 @@ def _add_loops(structures: NDArray[np.uint8], pulled: PulledMap, rng: np.random.
 
 
 def add_small_vessels(structures: NDArray[np.uint8], pulled: PulledMap, rng: np.random.Generator) -> None:
-    """Draw vessels that are not the kidneys', and lymph nodes, so that not every bright tube is renal, in place."""
+    """Draw vessels that are not the kidneys' and lymph nodes: not every bright tube is renal. In place."""
     spacing = pulled.spacing
     coarse = (slice(None, None, 2),) * 3
     wide = (2 * spacing[0], 2 * spacing[1], 2 * spacing[2])
@@ -267,13 +295,24 @@ def _vessels_of_wall(structures: NDArray[np.uint8], pulled: PulledMap, rng: np.r
             root = aorta[np.argmin(np.abs(aorta[:, 0] - level))]
             spine = canal[np.argmin(np.abs(canal[:, 0] - level))]
             for side in (-1, 1):
-                way = np.stack(
-                    [root, (root + spine) / 2 + (0, 0, side * 26), spine + (0, 4, side * rng.uniform(28, 60))]
+                beside = float(rng.uniform(23, 29)) * side  # they hug the body of the vertebra
+                way = np.array(
+                    [
+                        root,
+                        (root[0], root[1] + 10, spine[2] + 0.75 * beside),
+                        (level, 0.5 * (root[1] + spine[1]) + 4, spine[2] + beside),
+                        (level - 3, spine[1], spine[2] + beside),
+                        (level - 6, spine[1] + 12, spine[2] + 1.3 * beside),
+                    ]
                 )
-                radius = float(rng.uniform(0.6, 1.4))
+                radius = float(rng.uniform(0.5, 1.1))
                 draw_segments(structures, spacing, [path_through(way, radius)], _S.OTHER_ARTERY, over=soft)
                 draw_segments(
-                    structures, spacing, [path_through(way + (3, 0, 0), radius)], _S.OTHER_VEIN, over=soft
+                    structures,
+                    spacing,
+                    [path_through(way + np.array([3.0, 0, 0]), radius)],
+                    _S.OTHER_VEIN,
+                    over=soft,
                 )
     psoas = small == _S.PSOAS
     for start in sample_points(psoas, 4, rng, wide):  # gonadal veins on the muscle

@@ -1,8 +1,8 @@
 """Hounsfield units: what each structure looks like in each phase of contrast, and how it varies.
 
-Means and spreads are those of the literature in the science report (§3.1). ``typical`` draws a scan from them;
-``wide`` draws far beyond, with phases blended into each other, because a network trained on typical scans of one
-generator fails on the first real one (§6).
+Means and spreads are those of the literature in the science report (§3.1). ``typical`` draws a scan from
+them; ``wide`` draws far beyond, with phases blended into each other, because a network trained on typical
+scans of one generator fails on the first real one (§6).
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ _TABLE: Final[dict[tuple[Structure, ...], tuple[tuple[float, float], ...]]] = {
     (_S.AIR,): ((-1000, 0),) * 4,
 }
 
-# When the scanner starts, in units of phases (0 unenhanced … 3 excretory), if phases are blended: between arterial
-# and venous lie the late arterial and the portal-venous scans that most hospitals make.
+# When the scanner starts, in units of phases (0 unenhanced … 3 excretory), if phases are blended: between
+# arterial and venous lie the late arterial and the portal-venous scans that most hospitals make.
 _TIMING: Final[dict[Phase, tuple[float, float]]] = {
     "unenhanced": (0.0, 0.12),
     "arterial": (0.62, 1.55),
@@ -103,7 +103,8 @@ _TIMING: Final[dict[Phase, tuple[float, float]]] = {
     "excretory": (2.3, 3.0),
 }
 
-# Standard deviation in HU of the variation within a structure at 45, 14 and 4.5 mm, and of its grain at 1.8 mm.
+# Standard deviation in HU of the variation within a structure at 45, 14 and 4.5 mm, and of its grain at 1.8
+# mm.
 _WITHIN: Final[dict[tuple[Structure, ...], tuple[float, float, float, float]]] = {
     (_S.SUBCUTANEOUS_FAT, _S.VISCERAL_FAT): (3, 4, 7, 5),
     (_S.SINUS_FAT_LEFT, _S.SINUS_FAT_RIGHT): (2, 6, 14, 10),
@@ -138,6 +139,14 @@ _BLOOD: Final = (
     _S.AORTA, _S.OTHER_ARTERY, _S.RENAL_ARTERY_LEFT, _S.RENAL_ARTERY_RIGHT, _S.RENAL_VEIN_LEFT,
     _S.RENAL_VEIN_RIGHT, _S.VENA_CAVA, _S.PORTAL_VEIN, _S.OTHER_VEIN,
 )  # fmt: skip
+_IS_THIN: Final = np.zeros(256, bool)
+_IS_THIN[
+    [
+        _S.OTHER_ARTERY, _S.OTHER_VEIN, _S.PORTAL_VEIN, _S.RENAL_ARTERY_LEFT, _S.RENAL_ARTERY_RIGHT,
+        _S.RENAL_VEIN_LEFT, _S.RENAL_VEIN_RIGHT, _S.COLLECTING_LEFT, _S.COLLECTING_RIGHT, _S.URETER_LEFT,
+        _S.URETER_RIGHT,
+    ]
+] = True  # fmt: skip
 _URINE: Final = (_S.COLLECTING_LEFT, _S.COLLECTING_RIGHT, _S.URETER_LEFT, _S.URETER_RIGHT)
 
 
@@ -200,7 +209,38 @@ def paint(
     _mix_cava(hu, anatomy, base, rng, wide)
     if time > 1.6:
         _fill_with_contrast(hu, anatomy, base, time, rng)
+    _thin_out(hu, structures)
     return hu
+
+
+def _thin_out(hu: NDArray[np.float32], structures: NDArray[np.uint8]) -> None:
+    """Blend vessels thinner than a voxel with what surrounds them, in place.
+
+    They are drawn as unbroken lines of whole voxels, and would shine twice as bright as they do in a scan: a
+    voxel that one line passes through has 2 of its 26 neighbours in the vessel, and half of it is vessel.
+    """
+    inner = structures[1:-1, 1:-1, 1:-1]
+    if not inner.size:
+        return
+    z, y, x = (axis + 1 for axis in np.nonzero(_IS_THIN[inner]))
+    _, rows, columns = structures.shape
+    flat = (z * rows + y) * columns + x
+    ids, values = structures.ravel(), hu.ravel()
+    own = ids[flat]
+    same = np.zeros(len(flat), np.float32)
+    around = np.zeros(len(flat), np.float32)
+    for dz in (-1, 0, 1):
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                if dz or dy or dx:
+                    there = flat + (dz * rows + dy) * columns + dx
+                    other = ids[there] != own
+                    same += ~other
+                    around += np.where(other, values[there], 0)
+    share = np.clip(0.3 + 0.085 * same, 0, 1)
+    thin = share < 1
+    mean = around[thin] / (26 - same[thin])  # fewer than 26 neighbours are its own where it is thin
+    values[flat[thin]] = share[thin] * values[flat[thin]] + (1 - share[thin]) * mean
 
 
 def _draw_table(time: float, rng: np.random.Generator, wide: bool) -> NDArray[np.float32]:
@@ -257,7 +297,10 @@ _GASES: Final = (_S.LUNG, _S.BOWEL_GAS)
 
 
 def _add_muscle_streaks(
-    hu: NDArray[np.float32], structures: NDArray[np.uint8], field: NDArray[np.float32], rng: np.random.Generator
+    hu: NDArray[np.float32],
+    structures: NDArray[np.uint8],
+    field: NDArray[np.float32],
+    rng: np.random.Generator,
 ) -> None:
     """Put fat between the fibres of muscle, in place; ``field`` is noise of a few millimetres."""
     fatty = float(rng.uniform(1.1, 2.6))
@@ -265,7 +308,9 @@ def _add_muscle_streaks(
     hu.ravel()[streak] -= 45 * np.minimum(field.ravel()[streak] - fatty, 1.5).astype(np.float32) + 25
 
 
-def _add_stool_gas(hu: NDArray[np.float32], structures: NDArray[np.uint8], field: NDArray[np.float32]) -> None:
+def _add_stool_gas(
+    hu: NDArray[np.float32], structures: NDArray[np.uint8], field: NDArray[np.float32]
+) -> None:
     """Put bubbles of gas into stool, in place."""
     bubbles = np.flatnonzero((structures == _S.BOWEL_STOOL) & (field > 1.2))
     hu.ravel()[bubbles] -= 450 * np.minimum(field.ravel()[bubbles] - 1.0, 1.5)
@@ -294,8 +339,8 @@ def _mix_cava(
 ) -> None:
     """Mix the kidneys' bright blood into the vena cava's, with streams that have not mixed yet, in place.
 
-    Below the renal veins the cava's blood comes from the legs; above them it is brighter, and around them streams
-    of both lie beside each other (±40 HU).
+    Below the renal veins the cava's blood comes from the legs; above them it is brighter, and around them
+    streams of both lie beside each other (±40 HU).
     """
     structures, spacing = anatomy.structures, anatomy.spacing
     rows = structures.shape[1] * structures.shape[2]
@@ -328,8 +373,8 @@ def _fill_with_contrast(
 ) -> None:
     """Let excreted contrast sink to the back of the pelvis and fill stretches of the ureters, in place.
 
-    In the excretory phase contrast is heavier than urine: with the patient on the back the lower, posterior part
-    fills first. Before it only traces are there.
+    In the excretory phase contrast is heavier than urine: with the patient on the back the lower, posterior
+    part fills first. Before it only traces are there.
     """
     structures, spacing = anatomy.structures, anatomy.spacing
     _, rows, columns = structures.shape
