@@ -265,7 +265,9 @@ def _device_error(error: Exception, tile: Floats, device: str) -> DeviceError:
     text = str(error).lower()
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in text or "alloc" in text:
         size = " × ".join(map(str, tile.shape))
-        return DeviceError(f"The memory of {device} is too small for a window of {size} voxels; use smaller tiles.")
+        return DeviceError(
+            f"The memory of {device} is too small for a window of {size} voxels; use smaller tiles."
+        )
     return DeviceError(f"The network failed on {device} ({_short(error)}); choose another device or engine.")
 
 
