@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -91,6 +92,27 @@ class _Sink:
         return where
 
 
+@pytest.mark.parametrize("code", ["SAL", "PIR", "LAS"])
+def test_a_real_scan_stored_in_another_order_gets_the_same_labels(
+    monkeypatch, shared, tmp_path, checkpoint, code
+):
+    tiny(monkeypatch, "batch")
+    original = nibabel.load(shared / "ct_abdomen_3mm.nii.gz")
+    original = original.slicer[30:90, 20:80, 40:90]
+    way = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(original.affine), nibabel.orientations.axcodes2ornt(tuple(code))
+    )
+    in_space = []
+    for name, image in (("stored", original), (code, original.as_reoriented(way))):
+        nibabel.save(image, tmp_path / f"{name}.nii.gz")
+        scan = read_scan(tmp_path / f"{name}.nii.gz")
+        write_labels(tmp_path / f"{name}_labels.nii.gz", segment(scan, checkpoint), like=scan)
+        labels = nibabel.as_closest_canonical(nibabel.load(tmp_path / f"{name}_labels.nii.gz"))
+        in_space.append(np.asarray(labels.dataobj))
+    assert len(np.unique(in_space[0])) >= 2
+    np.testing.assert_array_equal(*in_space)
+
+
 ORDERS = [(i, j, k) for i in range(3) for j in range(3) for k in range(3) if {i, j, k} == {0, 1, 2}]
 CODES = [
     "".join("RL AP SI".split()[axis][flip >> axis & 1] for axis in order)
@@ -130,13 +152,38 @@ def test_all_48_ways_to_store_a_scan_give_the_same_labels_in_space(monkeypatch, 
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance"])
+@pytest.mark.parametrize("preset", sorted(network.PRESETS))
+def test_every_preset_has_tiles_that_fit_its_halo(monkeypatch, preset, norm):
+    """Without a wish of the user, the tiles' size and halo must go together, also for the largest network."""
+    from napari_kidnet.segmentation.grid import NetworkGrid
+    from napari_kidnet.segmentation.pieces import plan_tiles
+    from napari_kidnet.segmentation.predict import Predictor
+    from napari_kidnet.segmentation.tiles import TileShape
+
+    settings = replace(network.PRESETS[preset], norm=norm)
+    engine = SimpleNamespace(multiple=settings.multiple, device="cpu", name="none")
+    monkeypatch.setattr(network, "open_engine", lambda *_, **__: engine)
+    predictor = Predictor(SimpleNamespace(network=settings), SegmentSettings())
+    shape = TileShape(engine.multiple, predictor.window_voxels, predictor.halo, predictor.blend)
+    plan = plan_tiles(
+        NetworkGrid.of((400, 512, 512), (1, 1, 1), None),
+        (slice(0, 400), slice(0, 512), slice(0, 512)),
+        shape,
+        None,
+        None,
+    )
+    # No more than what a quarter of overlap of a 96³ window costs: (96 / 72)³, with the rounding up.
+    assert plan.computed_voxels < 3.5 * 400 * 512 * 512
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
 def test_both_engines_give_the_same_labels(blobs, norm):
     torch.manual_seed(3)
     settings = KidNetSettings(base=4, levels=3, norm=norm)
     checkpoint = network.Checkpoint(settings, network_weights(KidNet(settings)), spacing=(1.3, 1.3, 1.3))
     labels = {}
     for engine in ("torch", "openvino"):
-        how = SegmentSettings(device="cpu", engine=engine, threads=1, skip_air=False, tile_voxels=40**3)
+        how = SegmentSettings(device="cpu", engine=engine, threads=1, skip_air=False, tile_voxels=56**3)
         prediction = kept(blobs, checkpoint, how)
         assert engine in prediction.where
         labels[engine] = prediction.labels
