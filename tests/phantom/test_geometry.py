@@ -56,7 +56,7 @@ def test_volumes_are_those_of_people(seed: int) -> None:
         assert 1.5 <= volume_ml(structures, [S[f"RENAL_VEIN_{side}"]], FULL) <= 40
         assert 0.3 <= volume_ml(structures, [S[f"COLLECTING_{side}"]], FULL) <= 30
         assert 0.1 <= volume_ml(structures, [S[f"URETER_{side}"]], FULL) <= 12
-    assert 20 <= volume_ml(structures, [S.AORTA], FULL) <= 150
+    assert 20 <= volume_ml(structures, [S.AORTA], FULL) <= 190
     assert 15 <= volume_ml(structures, [S.VENA_CAVA], FULL) <= 170
     assert 400 <= volume_ml(structures, [S.LIVER], FULL) <= 3000
     assert 40 <= volume_ml(structures, [S.SPLEEN], FULL) <= 600
@@ -120,8 +120,8 @@ def test_what_deceives_networks_is_there_and_unlabelled() -> None:
     for seed in range(3):
         found[np.unique(full(seed))] += 1
     for structure in (
-        S.SPINAL_FLUID, S.SPINAL_CORD, S.CARTILAGE, S.OTHER_ARTERY, S.OTHER_VEIN, S.PORTAL_VEIN, S.BOWEL_CHYME,
-        S.BOWEL_GAS, S.BOWEL_WALL, S.PANCREAS, S.ADRENAL, S.GALLBLADDER, S.BED, S.LUNG, S.DISC,
+        S.SPINAL_FLUID, S.SPINAL_CORD, S.CARTILAGE, S.OTHER_ARTERY, S.OTHER_VEIN, S.PORTAL_VEIN,
+        S.BOWEL_CHYME, S.BOWEL_GAS, S.BOWEL_WALL, S.PANCREAS, S.ADRENAL, S.GALLBLADDER, S.BED, S.LUNG, S.DISC,
     ):  # fmt: skip
         assert found[structure] >= 2, structure.name
     anatomy = _anatomy(full(0))
@@ -139,9 +139,7 @@ def test_the_bed_lies_outside_and_behind_the_body() -> None:
     ("field", "spacing", "words"),
     [("half", (1.0, 1.0, 1.0), "'crop' or 'full'"), ("crop", (0.0, 1.0, 1.0), r"\(0\.0, 1\.0, 1\.0\)")],
 )
-def test_wrong_wishes_are_refused_in_one_sentence(
-    field: str, spacing: tuple[float, float, float], words: str
-) -> None:
+def test_wrong_wishes_are_refused(field: str, spacing: tuple[float, float, float], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         procedural_anatomy(np.random.default_rng(0), field, spacing)
 

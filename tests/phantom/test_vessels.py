@@ -212,7 +212,7 @@ def test_settings_name_the_field_that_is_wrong() -> None:
 def test_a_psoas_in_two_parts_does_not_stop_the_ureter() -> None:
     structures = torso()
     x = np.arange(160)
-    structures[np.broadcast_to((x > 106) & (x < 124), structures.shape) & (structures == S.PSOAS)] = (
+    structures[np.broadcast_to((x > 108) & (x < 120), structures.shape) & (structures == S.PSOAS)] = (
         S.VISCERAL_FAT
     )
     grow_renal_vessels(structures, SPACING, "left", np.random.default_rng(0))

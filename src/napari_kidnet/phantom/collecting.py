@@ -142,7 +142,7 @@ def _psoas_front(
     if kept.sum() < 12:
         return None
     y, x = y[kept], x[kept]
-    across = np.median(x)  # not the mean: a psoas of two parts has none of itself there
+    across = np.sort(x)[len(x) // 2]  # not the mean: a psoas of two parts has none of itself there
     near = np.abs(x - across) < max(2.0, 5.0 / spacing[2])
     return float(y[near].min() * spacing[1]), float(across * spacing[2])
 

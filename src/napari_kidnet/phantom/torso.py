@@ -307,7 +307,7 @@ def _draw_ribs(canvas: Canvas, build: Build) -> None:
             scale = scale ** (-1 / build.power)
             y = (build.half_depth_mm - deep) * np.cos(angles) * scale + build.middle_y_mm
             x = side * (build.half_width_mm - deep) * np.sin(angles) * scale
-            y = np.where(angles < 0.8, np.minimum(y, build.spine_y_mm + 14 + 60 * (angles - 0.3)), y)
+            y = np.where(angles < 0.8, np.minimum(y, build.spine_y_mm + 23 + 60 * (angles - 0.3)), y)
             spine = (top, build.spine_y_mm + 6.0, side * (build.spine_x_mm + 2.0))
             points = [spine, *zip(top - drop, y, x, strict=True)]
             if canvas.box(np.min(points, axis=0), np.max(points, axis=0)) is None:

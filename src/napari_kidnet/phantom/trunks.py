@@ -33,7 +33,7 @@ def draw_great_vessels(canvas: Canvas, build: Build) -> dict[str, NDArray[np.flo
     """Draw aorta and vena cava with the iliac vessels; return their waypoints (k, 3) in body mm."""
     rng = canvas.rng
     fork = rng.uniform(-112.0, -88.0)  # fourth lumbar vertebra
-    radius = float(np.clip(rng.normal(8.8, 1.3), 6.3, 12.5))
+    radius = float(np.clip(rng.normal(8.6, 1.3), 6.3, 11.5))
     ectatic = 1.0 + rng.uniform(0.2, 0.8) * (rng.random() < 0.06)
     gap = rng.uniform(0.5, 4.0)
     winding = rng.uniform(0.8, 3.0)

@@ -132,10 +132,10 @@ def _sampled(segment: Segment, least_voxel: float) -> tuple[NDArray[np.float64],
 def _ball_places(
     centres: NDArray[np.float64], radii: NDArray[np.float64], least_mm: float
 ) -> NDArray[np.intp]:
-    """Choose the samples that get a ball: at a quarter of the radius the bumps between balls are r/128."""
+    """Choose the samples that get a ball: at a third of the radius the bumps between balls are r/72."""
     if len(radii) > 1:
         steps = np.r_[0.0, np.linalg.norm(np.diff(centres, axis=0), axis=1)]
-        count = np.floor(np.cumsum(steps / np.maximum(0.25 * radii, 1e-3)))
+        count = np.floor(np.cumsum(steps / np.maximum(radii / 3.0, least_mm)))
         places = np.flatnonzero(np.r_[True, np.diff(count) > 0] | (np.arange(len(radii)) == len(radii) - 1))
     else:
         places = np.arange(len(radii))
