@@ -1,4 +1,4 @@
-"""The training loop: batches, the weighted loss, Adam, saved states, validation, and the checkpoint at the end.
+"""The training loop: batches, weighted loss, Adam, saved states, validation, the checkpoint at the end.
 
 Beside the checkpoint ``NAME.safetensors`` a run keeps a folder ``NAME.training``::
 
@@ -7,8 +7,8 @@ Beside the checkpoint ``NAME.safetensors`` a run keeps a folder ``NAME.training`
     latest.safetensors   a checkpoint at the last validation (or saved state, without validation cases)
     best.safetensors     the checkpoint with the best validation so far
 
-The checkpoint itself appears at the end, at once. A run that was broken off at any moment and is started again
-with the same settings reaches the same weights as an unbroken one, bit by bit on the CPU.
+The checkpoint itself appears at the end, at once. A run that was broken off at any moment and is started
+again with the same settings reaches the same weights as an unbroken one, bit by bit on the CPU.
 """
 
 from __future__ import annotations
@@ -178,8 +178,8 @@ def _ready(
     if isinstance(cases, PatchStore):
         if (cases.patch_voxels, cases.spacing) != (settings.patch_voxels, settings.spacing):
             raise SettingsError(
-                f"The stored patches have {cases.patch_voxels} voxels on a grid of {cases.spacing}, the training asks "
-                f"for {settings.patch_voxels} on {settings.spacing}; make them alike."
+                f"The stored patches have {cases.patch_voxels} voxels on a grid of {cases.spacing}, "
+                f"the training asks for {settings.patch_voxels} on {settings.spacing}; make them alike."
             )
         return cases
     store = PatchStore(folder, settings.patch_voxels, settings.spacing)
@@ -275,7 +275,7 @@ class _Run:
         weights = torch.from_numpy(batch.weights).to(device)
         loss = training_loss(scales, labels, weights, tubes, self._extra)
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._net.parameters(), settings.clip_norm)
         self._optimiser.step()
         if self._average is not None:
@@ -283,7 +283,8 @@ class _Run:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise SettingsError(
-                f"The loss is no longer a number at step {batch.step + 1}; lower the learning rate or use float32."
+                f"The loss is no longer a number at step {batch.step + 1}; "
+                "lower the learning rate or use float32."
             )
         self.done = batch.step + 1
         self._volumes, self._patches_seen = batch.volumes, batch.patches_seen

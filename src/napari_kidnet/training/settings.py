@@ -100,7 +100,7 @@ class TrainSettings:
         multiple = self.network.multiple
         if self.patch_voxels < 2 * multiple or self.patch_voxels % multiple:
             raise SettingsError(
-                f"Patches of {self.patch_voxels} voxels do not fit a network of {self.network.levels} levels; "
+                f"Patches of {self.patch_voxels} voxels do not fit {self.network.levels} levels; "
                 f"choose a multiple of {multiple}, at least {2 * multiple}."
             )
         for name in ("learning_rate", "clip_norm"):
@@ -112,7 +112,9 @@ class TrainSettings:
         if not 0.0 <= self.ema < 1.0:
             raise SettingsError(f"The decay of averaged weights is {self.ema:g}; choose from 0 to below 1.")
         if not 0.0 <= self.freeze_norm <= 1.0:
-            raise SettingsError(f"Statistics freeze after {self.freeze_norm:g} of the steps; choose from 0 to 1.")
+            raise SettingsError(
+                f"Statistics freeze after {self.freeze_norm:g} of the steps; choose from 0 to 1."
+            )
         if self.free_share is not None and not 0.0 <= self.free_share <= 1.0:
             raise SettingsError(
                 f"The share of free patches is {self.free_share:g}; choose a number from 0 to 1."
@@ -179,5 +181,6 @@ class TrainSettings:
             found.append("average")
         if found:
             raise SettingsError(
-                f"Strict training is the paper's, which does not have this {', '.join(found)}; leave it out, or strict."
+                f"Strict training is the paper's, which has no such {', '.join(found)}; "
+                "leave it out, or strict."
             )

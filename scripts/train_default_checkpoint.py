@@ -1,0 +1,151 @@
+"""Train the checkpoint that is shipped: draw the phantoms, then train in two stages.
+
+    python scripts/train_default_checkpoint.py cases --anatomy DIR --out runs/default --source procedural
+    python scripts/train_default_checkpoint.py train --out runs/default --stage transfer
+    python scripts/train_default_checkpoint.py train --out runs/default --stage shipped
+
+DIR holds the two label maps named in docs/checkpoint.md. Stage ``transfer`` never sees the SPL map: its
+figures on that map are what says whether the recipe carries over to a body it does not know. Stage ``shipped``
+goes on from there with all sources. An interrupted stage goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_kidnet.training import PatchStore
+
+SPACING_MM = (1.2, 1.2, 1.2)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where anatomy comes from, and which seeds are drawn from it (train 0–499, validation 500–999, test 1000–)."""
+
+    name: str
+    labels: str | None
+    train: range
+    validation: range
+    test: range
+
+
+SOURCES = {
+    "procedural": Source("procedural", None, range(0, 45), range(500, 502), range(1000, 1004)),
+    "spl": Source("spl", "spl_abdomen_labels", range(100, 145), range(600, 602), range(1100, 1104)),
+    "torso": Source("torso", "ct_abdomen_3mm_labels", range(200, 235), range(700, 702), range(1200, 1204)),
+}
+PHASES = ("arterial", "venous", "excretory")
+
+
+def draw(arguments: argparse.Namespace) -> None:
+    """Draw the cases of one source: two renderings of each training anatomy, the phases in turn."""
+    from napari_kidnet.phantom import PhantomSettings, load_label_map, make_renderings, write_case
+    from napari_kidnet.scans import read_case
+
+    source = SOURCES[arguments.source]
+    label_map = None
+    if source.labels:
+        folder = arguments.anatomy
+        label_map = load_label_map(folder / f"{source.labels}.nii.gz", folder / f"{source.labels}.json")
+    for part, seeds, field in (
+        ("validation", source.validation, "crop"),
+        ("train", source.train, "full"),
+        ("test", source.test, "crop"),
+    ):
+        out = arguments.out / "cases" / part / source.name
+        for number, seed in enumerate(seeds):
+            phases = [PHASES[number % 3], PHASES[(number + 1) % 3]] if part == "train" else list(PHASES)
+            if part != "train" and (out / f"phantom-{seed:04d}-{phases[-1]}_ct.nii.gz").exists():
+                continue
+            if part == "train" and (out / f"phantom-{seed:04d}-{phases[1]}_ct.nii.gz").exists():
+                continue
+            wide = "typical" if part == "test" else "wide"
+            spacing = None if part == "test" else SPACING_MM
+            settings = PhantomSettings(field=field, spacing=spacing, label_map=label_map, variety=wide)
+            for case in make_renderings(seed, settings, phases):
+                ct = write_case(out, case)
+                if part == "train":
+                    store(arguments.out).add_files(read_case(ct))
+                print(ct, flush=True)
+
+
+def store(root: Path) -> PatchStore:
+    """Return the store of presliced patches that both stages draw from."""
+    from napari_kidnet.training import PatchStore
+
+    return PatchStore(root / "patches", 64, SPACING_MM)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train one stage with the published schema's recommended reading (DW+RS) and a Dice term."""
+    from napari_kidnet.network import KidNetSettings, load_checkpoint
+    from napari_kidnet.scans import list_cases
+    from napari_kidnet.training import TrainInputs, TrainSettings, train_steps
+
+    root = arguments.out / "cases"
+    names = ["procedural", "torso"] if arguments.stage == "transfer" else list(SOURCES)
+    cases = [case for name in names for case in list_cases(root / "train" / name)]
+    validation = [case for name in names for case in list_cases(root / "validation" / name)]
+    patches = store(arguments.out)
+    for case in cases:
+        patches.add_files(case)
+        print("ready", case.name, flush=True)
+    before = None
+    if arguments.stage == "shipped":
+        before = load_checkpoint(arguments.out / "transfer.safetensors")
+    settings = TrainSettings(
+        network=KidNetSettings(base=12, levels=5, max_channels=128, norm="batch"),
+        steps=arguments.steps,
+        spacing=SPACING_MM,
+        learning_rate=2e-3 if before is None else 1.5e-3,
+        dice=1.0,
+        freeze_norm=0.4,
+        seed=20261123,
+        save_every=200,
+        validate_every=arguments.validate_every,
+        threads=arguments.threads,
+    )
+    out = arguments.out / f"{arguments.stage}.safetensors"
+    for report in train_steps(TrainInputs(patches, validation, before), out, settings):
+        if report.validation is not None or report.done % 25 == 0:
+            weights = " ".join(f"{each:.2f}" for each in report.class_weights)
+            print(
+                report.done,
+                f"loss {report.loss:.4f}",
+                "f1",
+                report.f1,
+                "CW",
+                weights,
+                report.validation or "",
+                flush=True,
+            )
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(required=True)
+    drawing = verbs.add_parser("cases")
+    drawing.add_argument("--anatomy", type=Path)
+    drawing.add_argument("--source", choices=list(SOURCES), required=True)
+    drawing.set_defaults(run=draw)
+    training = verbs.add_parser("train")
+    training.add_argument("--stage", choices=("transfer", "shipped"), required=True)
+    training.add_argument("--steps", type=int, default=3000)
+    training.add_argument("--validate-every", type=int, default=500)
+    training.add_argument("--threads", type=int)
+    training.set_defaults(run=train)
+    for each in (drawing, training):
+        each.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()
