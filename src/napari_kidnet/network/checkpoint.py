@@ -1,4 +1,4 @@
-"""Checkpoints: weights and everything that is needed to use and to go on training them, in one safetensors file."""
+"""Checkpoints: weights, and all that is needed to use them and to train on, in one safetensors file."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Checkpoint:
 
     @property
     def hash(self) -> str:
-        """The SHA-256 of its file, as ``sha256sum`` prints it; of the file it would have, if it has none yet."""
+        """The SHA-256 of its file, as ``sha256sum`` prints it; of the file to be, if it has none yet."""
         return self._file_hash or hashlib.sha256(_encoded(self, torch.float32)).hexdigest()
 
 
@@ -114,7 +114,7 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
         path = default_checkpoint_path()
         if not path.exists():
             raise CheckpointError(
-                "No checkpoint comes with this copy of napari-kidnet; choose one that kidnet train has written."
+                "No checkpoint comes with this copy of napari-kidnet; choose one that kidnet train wrote."
             )
     path = Path(path)
     header = read_checkpoint_header(path)
@@ -194,7 +194,8 @@ def _encoded(checkpoint: Checkpoint, dtype: torch.dtype) -> bytes:
             "The checkpoint's record holds a number that is not finite; it cannot be written."
         ) from error
     weights = {name: value.to("cpu", dtype).contiguous() for name, value in checkpoint.weights.items()}
-    return save_tensors(weights, metadata={METADATA_KEY: text})
+    content: bytes = save_tensors(weights, metadata={METADATA_KEY: text})
+    return content
 
 
 def _settings_of(values: Mapping[str, Any], name: str) -> KidNetSettings:

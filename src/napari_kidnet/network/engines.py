@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 ENGINES: Final = ("auto", "torch", "openvino")
 
 KEPT_SHAPES: Final = 2
-"""Compiled networks kept at once: a plan has windows of one size, and smaller ones at a scan's end at most."""
+"""Compiled networks kept at once: a plan has windows of one size, and smaller ones at a scan's end."""
 
 
 class Engine(Protocol):

@@ -49,7 +49,7 @@ def default_checkpoint_path() -> Path:
 
 
 def read_checkpoint_header(path: Path | str) -> dict[str, Any]:
-    """Return a checkpoint's header: network, classes, window, spacing, schema, record, parent, tensors' shapes.
+    """Return a checkpoint's header: network, classes, window, schema, record, parent, tensors' shapes.
 
     Parameters
     ----------
@@ -128,7 +128,8 @@ def parse_record(text: str, name: str) -> dict[str, Any]:
     version = record.get("format")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{name} has checkpoint format {version!r}, this program reads {FORMAT_VERSION}; update napari-kidnet."
+            f"{name} has checkpoint format {version!r}, this program reads {FORMAT_VERSION}; "
+            "update napari-kidnet."
         )
     missing, unknown = sorted(REQUIRED.keys() - record.keys()), sorted(record.keys() - REQUIRED.keys())
     if missing or unknown:

@@ -1,4 +1,4 @@
-"""Kid-Net: a 3-D U-Net whose decoder gives one full-resolution result per scale, which are averaged (paper §2, Fig. 2).
+"""Kid-Net: a 3-D U-Net with one full-resolution result per scale, which are averaged (paper §2, Fig. 2).
 
 ::
 
@@ -90,7 +90,8 @@ class KidNetSettings:
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
                 raise SettingsError(
-                    f"The network's {name} is {getattr(self, name)!r}; choose one of {', '.join(get_args(kind))}."
+                    f"The network's {name} is {getattr(self, name)!r}; "
+                    f"choose one of {', '.join(get_args(kind))}."
                 )
         if type(self.encoder_residual) is not bool:
             raise SettingsError(
@@ -134,13 +135,13 @@ class InstanceNorm(nn.InstanceNorm3d):
             return (input * 0 + self.bias.view(1, -1, 1, 1, 1)).to(input.dtype)
         parts = [
             functional.batch_norm(each, None, None, self.weight, self.bias, training=True, eps=self.eps)
-            for each in input.split(1)
+            for each in torch.split(input, 1)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class Stage(nn.Module):
-    """Two 3×3×3 convolutions, each normalised, then rectified; a residual link goes around where one is given."""
+    """Two 3×3×3 convolutions, each normalised, then rectified; with a residual link where one is given."""
 
     def __init__(self, inputs: int, outputs: int, norm: Norm, project: bool = False) -> None:
         super().__init__()
@@ -151,7 +152,10 @@ class Stage(nn.Module):
         self.project = nn.Conv3d(inputs, outputs, 1, bias=False) if project else None
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Return features of x (n, inputs, z, y, x); ``residual`` (n, outputs, z, y, x) is added before rectifying."""
+        """Return features of x (n, inputs, z, y, x).
+
+        ``residual`` (n, outputs, z, y, x) is added before the last rectifying.
+        """
         y = functional.leaky_relu(self.norm1(self.conv1(x)), SLOPE, inplace=True)
         y = self.norm2(self.conv2(y))
         if self.project is not None:

@@ -6,7 +6,7 @@ takes some hundredths of a second, so the first labels of a scan come that much 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from torch import nn
@@ -51,7 +51,7 @@ def openvino_graph(net: KidNet) -> Any:
     if settings.heads_from == "encoder":
         features = [features[0], *skips[1:]]
     scales = [
-        _enlarged(ops, _convolution(ops, feature, head), 2**scale, settings.upsampling)
+        _enlarged(ops, _convolution(ops, feature, cast("nn.Conv3d", head)), 2**scale, settings.upsampling)
         for scale, (head, feature) in enumerate(zip(net.heads, features, strict=True))
     ]
     if settings.average == "mean_softmax":

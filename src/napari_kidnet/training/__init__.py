@@ -1,4 +1,4 @@
-"""Training: the paper's schema (dynamic weighting, random sampling), its patch store, and the loop (paper §2–3)."""
+"""Training: the paper's schema (dynamic weighting, random sampling), its patches, the loop (paper §2–3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmentation (R28): a patch is turned, scaled and shifted, and its intensities bent, blurred and made noisy.
+"""Augmentation (R28): a patch is turned, scaled and shifted, its intensities bent, blurred, made noisy.
 
 Left and right are never exchanged: the aorta lies on the left of the vena cava. Turning is about the z axis
 only, so one sparse matrix resamples all slices at once, and the z axis is scaled by another: 72³ voxels take
@@ -58,7 +58,7 @@ class Augmentation:
         for name in ("geometry", "curve", "gain", "noise", "blur", "thick_slices"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingsError(
-                    f"The chance of {name} in augmentation is {getattr(self, name):g}; choose a number from 0 to 1."
+                    f"The chance of {name} in augmentation is {getattr(self, name):g}; choose from 0 to 1."
                 )
         if not 0.0 <= self.scale < 0.5:
             raise SettingsError(f"The change of size in augmentation is {self.scale:g}; choose 0 to 0.5.")

@@ -143,7 +143,7 @@ class BatchMaker:
         return self.with_weights(batch)
 
     def with_weights(self, batch: Batch, suspicion: NDArray[np.float32] | None = None) -> Batch:
-        """Return the batch with voxel weights; ``suspicion`` (n, z, y, x) is the probability of foreground."""
+        """Return the batch with voxel weights; ``suspicion`` (n, z, y, x): probability of foreground."""
         weights = []
         for number, part in enumerate(batch._parts):
             rng = _stream(self._settings.seed, "weights", batch.step, number)
@@ -171,7 +171,7 @@ class BatchMaker:
 
     def _weigh(self, labels: NDArray[np.uint8], reviewed: NDArray[np.bool_] | None) -> PatchWeights:
         if not self._schema.weighting:
-            # V stays 1/n: it says which weights the network has learned with, and the decision takes them back
+            # V stays 1/n: it says with which weights the network has learned, and the decision undoes them
             ones = np.ones_like(self._weighting.volumes)
             return PatchWeights(ones, ones, 1.0)
         found = self._weighting.weigh(labels, reviewed)
@@ -182,7 +182,7 @@ class BatchMaker:
 
 
 def dataset_volumes(store: PatchStore, settings: TrainSettings, patches: int = 200) -> list[float]:
-    """Return the classes' mean volumes in patches drawn as in training, for ``Schema.start`` "dataset" (A10)."""
+    """Return the classes' mean volumes in patches drawn as in training, for ``start="dataset"`` (A10)."""
     total = np.zeros_like(patch_volumes(np.zeros((1, 1, 1), np.uint8)))
     edge = settings.patch_voxels
     seen = 0

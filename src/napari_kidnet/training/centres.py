@@ -1,4 +1,4 @@
-"""Where patches are cut: centrelines of the vessels, and background with and without vessels in sight (R25, A20)."""
+"""Where patches are cut: centrelines of vessels, and background with and without vessels near (R25, A20)."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def free_of_vessels(centres: Centres, labels: NDArray[np.uint8], patch_voxels: i
         ends = [(corner >> axis) & 1 for axis in range(3)]
         at = [np.where(end, high[:, axis], low[:, axis]) for axis, end in enumerate(ends)]
         total += (-1) ** (3 - sum(ends)) * table[at[0], at[1], at[2]]
-    return total == 0
+    free: NDArray[np.bool_] = total == 0
+    return free
 
 
 def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:

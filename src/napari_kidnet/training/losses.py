@@ -25,7 +25,7 @@ class ExtraLosses:
     dice : float
         One minus the mean F1 of the vessel classes over the whole batch.
     skeleton_recall : float
-        One minus the recall of the classes' centrelines (Kirchhoff 2024): it never punishes what nobody labelled.
+        One minus the recall of the classes' centrelines (Kirchhoff 2024): what nobody labelled costs nothing.
     deep_supervision : float
         The cross-entropy of each scale's own answer, halved with each scale.
     """

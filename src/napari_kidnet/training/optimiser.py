@@ -64,12 +64,12 @@ def pick_precision(wish: str, device: torch.device, coarsest: int, strict: bool)
     broken = device.type == "cpu" and coarsest < SMALLEST_BFLOAT16_EDGE
     if wish == "bfloat16" and broken:
         raise SettingsError(
-            f"Patches so small ({coarsest} voxels at the coarsest scale) are not trained in bfloat16 on a CPU; "
+            f"Patches of {coarsest} voxels at the coarsest scale are not trained in bfloat16 on a CPU; "
             "use larger patches or float32."
         )
-    if wish == "float32" or wish == "bfloat16":
-        return wish
-    if strict or broken:
+    if wish == "bfloat16":
+        return "bfloat16"
+    if wish == "float32" or strict or broken:
         return "float32"
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"

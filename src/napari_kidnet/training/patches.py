@@ -1,4 +1,4 @@
-"""The presliced patch store (paper §2): volumes ready to be cut, and the centres of the four kinds of patches.
+"""The presliced patch store (paper §2): volumes ready to be cut, and where the four kinds of patches lie.
 
 A store is a folder with one folder per case::
 
@@ -196,7 +196,7 @@ class PatchStore:
             centres[vessel.name] = vessel_centres(skeleton, seen, rng)
             near = capped_squared_distance(skeleton, TUBE_RADIUS) <= TUBE_RADIUS**2
             tubes[near & (classes == vessel.id)] = vessel.id
-        arrays = {"hu": values, "labels": classes, "tubes": tubes}
+        arrays: dict[str, NDArray[Any]] = {"hu": values, "labels": classes, "tubes": tubes}
         if seen is not None:
             arrays["reviewed"] = seen
         self._write(name, arrays, centres, origin)
@@ -206,7 +206,7 @@ class PatchStore:
             )
 
     def check(self, strict: bool = False) -> None:
-        """Make sure that patches without vessels can be drawn; without them the network fails on a whole scan (R26).
+        """Make sure that patches without vessels can be drawn; without them a whole scan fails (R26).
 
         Raises
         ------
@@ -220,8 +220,8 @@ class PatchStore:
         if any(len(each.centres[FREE]) for each in self._cases):
             return
         text = (
-            f"No patch of {self.patch_voxels}³ voxels in these cases is free of vessels, and a network that has "
-            "never seen one finds vessels everywhere; add scans with a larger field of view or use smaller patches."
+            f"No patch of {self.patch_voxels}³ voxels in these cases is free of vessels, and a network that "
+            "has never seen one finds vessels everywhere; add larger scans or use smaller patches."
         )
         if strict:
             raise SettingsError(text)
@@ -302,14 +302,15 @@ class PatchStore:
             partial.mkdir(parents=True)
             for key, array in arrays.items():
                 np.save(partial / f"{key}.npy", array, allow_pickle=False)
-            np.savez(partial / "centres.npz", allow_pickle=False, **centres)  # type: ignore[arg-type]
+            np.savez(partial / "centres.npz", allow_pickle=False, **centres)
             (partial / "case.json").write_text(json.dumps(self._description(origin)), encoding="utf-8")
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise OutputError(
-                f"Patches cannot be stored in {self.folder} ({error.strerror or error}); free space or write elsewhere."
+                f"Patches cannot be stored in {self.folder} ({error.strerror or error}); "
+                "free space or write elsewhere."
             ) from error
 
     def _description(self, origin: list[list[Any]] | None) -> dict[str, Any]:

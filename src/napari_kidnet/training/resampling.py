@@ -19,7 +19,7 @@ Spacing = tuple[float, float, float]
 
 
 def scan_on_grid(values: NDArray[Any], spacing: Spacing, wanted: Spacing | None) -> NDArray[np.int16]:
-    """Return HU (or a mask, times 255) on a grid of ``wanted`` mm, int16 (z, y, x), averaged where it is coarser."""
+    """Return HU (or a mask, times 255) on a grid of ``wanted`` mm, int16 (z, y, x); averaged if coarser."""
     if values.dtype == bool:
         values = values.astype(np.int16) * 255
     grid = NetworkGrid.of(_shape(values), spacing, wanted)

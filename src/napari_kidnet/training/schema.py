@@ -1,4 +1,4 @@
-"""The training schema: which of the paper's two parts are on, and how each ambiguous spot is read (§2, Fig. 3)."""
+"""The training schema: which of the paper's two parts are on, and how ambiguous spots are read (§2)."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Schema:
 
     @classmethod
     def recommended(cls, name: str = "dw+rs", patches: int = 20_000) -> Schema:
-        """Return the schema for a run of so many patches, whose averages settle within it (§1.4 of the report).
+        """Return the schema for a run of so many patches, within which its averages settle.
 
         With the paper's α and V = 1/n the first 6 000 to 9 000 patches are a warm-up, and a shorter run
         would have no weighting at all.

@@ -46,8 +46,8 @@ class TrainSettings:
     clip_norm : float
         Largest norm of the gradient: a single voxel of the ureter can weigh thousands.
     freeze_norm : float
-        Part of the steps after which batch normalisation keeps its statistics and the network learns to live with
-        them: those of two patches are not those of a scan. 1 never does, as the paper.
+        Part of the steps after which batch normalisation keeps its statistics and the network learns to live
+        with them: those of two patches are not those of a scan. 1 never does, as the paper.
     ema : float
         Decay of averaged weights, which then are the result; 0 for none.
     dice, skeleton_recall, deep_supervision : float

@@ -1,4 +1,4 @@
-"""The state of a run on disk, from which it goes on after it was broken off: safetensors and JSON, never pickled."""
+"""The state of a run on disk, from which a broken-off run goes on: safetensors and JSON, never pickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Validation on whole scans: mean F1 of each class, at the sensitivity that is best for them (§3.3 of the report)."""
+"""Validation on whole scans: mean F1 of each class, at the sensitivity that is best for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_kidnet.network.checkpoint import Checkpoint
     from napari_kidnet.scans import Case, Scan
 
-__all__ = ["Validation", "Validator"]
+__all__ = ["SENSITIVITIES", "Validation", "Validator"]
 
 SENSITIVITIES = tuple(round(0.1 * step, 1) for step in range(11))
 
@@ -71,18 +71,18 @@ class Validator:
     def __len__(self) -> int:
         return len(self._cases)
 
-    def validate(self, checkpoint: Checkpoint) -> Validation:
-        """Return the F1 of a checkpoint over all cases."""
+    def validate(self, checkpoint: Checkpoint, sensitivities: Sequence[float] = SENSITIVITIES) -> Validation:
+        """Return the F1 of a checkpoint over all cases, at the best of the sensitivities."""
         from napari_kidnet.progress import drain
         from napari_kidnet.segmentation import SegmentSettings, segment_steps
 
         settings = SegmentSettings(device=self._device, sensitivity=1.0, threads=self._threads)
-        scores = np.full((len(self._cases), len(SENSITIVITIES), len(VESSELS)), np.nan)
+        scores = np.full((len(self._cases), len(sensitivities), len(VESSELS)), np.nan)
         for row, (scan, truth, reviewed) in zip(scores, self._volumes(), strict=True):
             prediction = drain(segment_steps(scan, checkpoint, settings))
-            for number, sensitivity in enumerate(SENSITIVITIES):
+            for number, sensitivity in enumerate(sensitivities):
                 row[number] = _f1(prediction.at(sensitivity), truth, reviewed)
-        return best_of(scores)
+        return best_of(scores, sensitivities)
 
     def _volumes(self) -> list[tuple[Scan, NDArray[np.uint8], NDArray[np.bool_] | None]]:
         from napari_kidnet.scans import read_labels, read_scan
@@ -97,19 +97,19 @@ class Validator:
         return self._read
 
 
-def best_of(scores: NDArray[np.float64]) -> Validation:
+def best_of(scores: NDArray[np.float64], sensitivities: Sequence[float] = SENSITIVITIES) -> Validation:
     """Return the best sensitivity of F1 (case, sensitivity, vessel class), NaN where a class is nowhere."""
     known = ~np.isnan(scores)
     count = known.sum(axis=0)
     mean = np.where(count > 0, np.where(known, scores, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
-    there = ~np.isnan(mean).all(axis=0)
+    there: NDArray[np.bool_] = np.any(~np.isnan(mean), axis=0)
     if not there.any():
         return Validation(1.0, {}, 0.0)
     # ties go to the highest sensitivity, the one nearest to the paper's
     means = mean[:, there].mean(axis=1)
     best = len(means) - 1 - int(np.argmax(means[::-1]))
     f1 = {vessel.name: float(mean[best, n]) for n, vessel in enumerate(VESSELS) if there[n]}
-    return Validation(SENSITIVITIES[best], f1, float(means[best]))
+    return Validation(sensitivities[best], f1, float(means[best]))
 
 
 def _f1(

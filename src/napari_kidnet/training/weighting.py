@@ -1,4 +1,4 @@
-"""Dynamic weighting, Algorithm 1 of the paper (§2): class weights from moving averages of the classes' volumes.
+"""Dynamic weighting, Algorithm 1 of the paper (§2): class weights from moving averages of volumes.
 
 For each patch P, in the order in which patches are fed, with n classes and V_c = 1/n at the start::
 
