@@ -110,6 +110,9 @@ def test_saving_writes_the_labels_of_the_moment_it_was_asked(tmp_path):
 def test_the_room_needs_neither_torch_nor_a_window():
     import subprocess
 
-    code = "import sys, napari_kidnet.labelling; print([m for m in ('torch', 'qtpy', 'napari') if m in sys.modules])"
+    code = (
+        "import sys, napari_kidnet.labelling; "
+        "print([m for m in ('torch', 'qtpy', 'napari') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

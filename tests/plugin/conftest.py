@@ -88,7 +88,7 @@ def network(monkeypatch):
     card = types.SimpleNamespace(sensitivity=0.9)
     monkeypatch.setattr(napari_kidnet.network, "load_checkpoint", lambda path=None: card, raising=False)
     monkeypatch.setattr(napari_kidnet.segmentation, "segment_steps", fake.steps)
-    monkeypatch.setattr("napari_kidnet.plugin.warming.warm_up", lambda: None)
+    monkeypatch.setattr("napari_kidnet.plugin.warming.warm_up", lambda checkpoint: None)
     yield fake
     fake.let_go()
 

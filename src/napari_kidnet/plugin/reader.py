@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from napari_kidnet.errors import KidnetError, ScanError
+from napari_kidnet.plugin import warming
 from napari_kidnet.plugin.layers import TOKEN, ScanTag, class_look, placement, scan_keywords
 from napari_kidnet.plugin.settings import preferences
 from napari_kidnet.plugin.telling import tell
@@ -70,16 +71,15 @@ def _read_scan(path: Path) -> LayerData:
 
     if path.suffix.lower() == ".dcm":
         path = path.parent
-    wanted = preferences().auto_segment != "never"
+    chosen = preferences()
+    wanted = chosen.auto_segment != "never"
     viewer = current_viewer()
     if viewer is not None:
         from napari_kidnet.plugin.controller import Controller
 
         Controller.of(viewer)
         if wanted:
-            from napari_kidnet.plugin.warming import warm_up
-
-            warm_up()
+            warming.warm_up(chosen.checkpoint)
     scan = read_scan(path)
     return (scan.hu, scan_keywords(scan, segment_on_arrival=wanted), "image")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from napari_kidnet.plugin import warming
 from napari_kidnet.plugin.controller import Controller
+from napari_kidnet.plugin.settings import preferences
 
 __all__ = ["open_scan", "show_scan"]
 
@@ -46,11 +48,10 @@ def show_scan(viewer: Any, path: Path | str, segment: bool) -> Any:
         The scan cannot be read.
     """
     from napari_kidnet.plugin.layers import scan_keywords
-    from napari_kidnet.plugin.warming import warm_up
     from napari_kidnet.scans import read_scan
 
     if segment:
-        warm_up()
+        warming.warm_up(preferences().checkpoint)
     scan = read_scan(Path(path))
     Controller.of(viewer)
     image = viewer.add_image(scan.hu, **scan_keywords(scan, segment_on_arrival=segment))
