@@ -98,7 +98,11 @@ class _Pair(NamedTuple):
     end: NDArray[np.int32]
     goal: NDArray[np.int32]
     angle: float
-    ratio: float
+    radii: tuple[float, float]  # in mm, at both sides of the gap
+
+    @property
+    def ratio(self) -> float:
+        return max(self.radii) / min(self.radii)
 
 
 def propose_bridges(
@@ -157,8 +161,7 @@ def _facing(table: IslandTable, rows: NDArray[np.int64], limits: BridgeSettings)
     trees = {row: cKDTree(at * spacing) for row, at in voxels.items()}
     pairs = []
     for row in rows.tolist():
-        ends, directions = table.end_points[row], table.directions[row]
-        for end, direction in zip(ends, directions, strict=True):
+        for k, end in enumerate(table.end_points[row]):
             # The centre line stops about one radius before the surface.
             reach = limits.max_gap_mm + table.max_radius_mm[row]
             near = _near(table, rows, row, end * spacing, reach)
@@ -169,7 +172,7 @@ def _facing(table: IslandTable, rows: NDArray[np.int64], limits: BridgeSettings)
                     options.append((float(distance), other, voxels[other][at]))
             options.sort(key=lambda option: option[0])
             for _, other, goal in options[:_CANDIDATES_OF_AN_END]:
-                pair = _pair(table, (row, other), (end, direction), goal, limits)
+                pair = _pair(table, (row, other), k, goal, limits)
                 if pair is not None:
                     pairs.append(pair)
     return pairs
@@ -188,15 +191,17 @@ def _near(
 def _pair(
     table: IslandTable,
     rows: tuple[int, int],
-    start: tuple[NDArray[np.int32], NDArray[np.float32]],
+    which_end: int,
     goal: NDArray[np.int32],
     limits: BridgeSettings,
 ) -> _Pair | None:
     """Apply the limits of angle and radius; aim at the other island's end where it is near its side."""
-    end, direction = start
     row, other = rows
+    end, direction = table.end_points[row][which_end], table.directions[row][which_end]
+    thinnest = min(table.spacing) / 2
+    radius = max(float(table.end_radii_mm[row][which_end]), thinnest)
     spacing = np.asarray(table.spacing)
-    ratio = 1.0
+    radius_back = radius  # a branch keeps its own width up to the side of a wider parent
     target = goal
     angle_back = 0.0
     ends = table.end_points[other]
@@ -207,14 +212,11 @@ def _pair(
             target = ends[nearest]
             back = _angle(table.directions[other][nearest], (end - target) * spacing)
             angle_back = 0.0 if np.isnan(back) else back
-            radii = (max(table.mean_radius_mm[row], 0.1), max(table.mean_radius_mm[other], 0.1))
-            ratio = max(radii) / min(radii)
+            radius_back = max(float(table.end_radii_mm[other][nearest]), thinnest)
     angle = _angle(direction, (target - end) * spacing)
     worst = max(0.0 if np.isnan(angle) else angle, angle_back)
-    # Of a vessel's end on a much wider parent only the angle of the end itself is telling.
-    if worst > limits.max_angle_degrees or ratio > limits.max_radius_ratio:
-        return None
-    return _Pair(rows, end, target, worst, ratio)
+    pair = _Pair(rows, end, target, worst, (radius, radius_back))
+    return pair if worst <= limits.max_angle_degrees and pair.ratio <= limits.max_radius_ratio else None
 
 
 def _angle(direction: NDArray[np.float32], way: NDArray[np.float64]) -> float:
@@ -255,14 +257,11 @@ def _bridge(
     ):
         return None
     way = float(np.linalg.norm((path[last] - path[first]) * spacing))
-    radii = [max(float(table.mean_radius_mm[row]), min(table.spacing) / 2) for row in pair.rows]
-    # A branch keeps its own width up to the side of a wider parent.
-    far = min(radii[1], limits.max_radius_ratio * radii[0])
     return Bridge(
         class_id,
         (int(table.id[pair.rows[0]]), int(table.id[pair.rows[1]])),
         path[first : last + 1] + low.astype(np.int32),
-        np.linspace(radii[0], far, last + 1 - first),
+        np.linspace(*pair.radii, last + 1 - first),
         gap,
         pair.angle,
         probability,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from napari_kidnet.islands.skeletons import skeleton_of
+from napari_kidnet.islands.skeletons import Skeleton, skeleton_of
 from napari_kidnet.islands.sparse import SURFACE_VOXELS, coordinates, distance_to_outside
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["measure"]
 
 _BATCH_VOXELS: Final = 200_000
+_NEAR_END_MM: Final = 6.0
 
 
 def measure(
@@ -128,6 +129,7 @@ def _skeletons(
     radii = np.maximum.reduceat(radius, offsets[:-1])
     ends = [np.zeros((0, 3), np.int32)] * n
     directions = [np.zeros((0, 3), np.float32)] * n
+    end_radii = [np.zeros(0)] * n
     for row in range(n) if about.skeletons else ():
         part = slice(int(offsets[row]), int(offsets[row + 1]))
         start = at[part].min(axis=0)
@@ -140,12 +142,22 @@ def _skeletons(
         keys = np.ravel_multi_index(tuple(local.T), mask.shape)
         on_line = np.searchsorted(keys, np.ravel_multi_index(tuple(line.points.T), mask.shape))
         radii[row] = radius[part][on_line].mean()
+        end_radii[row] = _behind_ends(line, radius[part][on_line], about.spacing)
     return {
         "mean_radius_mm": radii,
         "length_mm": lengths,
         "end_points": tuple(ends),
         "directions": tuple(directions),
+        "end_radii_mm": tuple(end_radii),
     }
+
+
+def _behind_ends(
+    line: Skeleton, radius: NDArray[np.float64], spacing: tuple[float, float, float]
+) -> NDArray[np.float64]:
+    """Return the upper quartile of the radii near each end: at the end itself the vessel's face is nearer."""
+    away = np.linalg.norm((line.points[None] - line.ends[:, None]) * np.asarray(spacing), axis=2)
+    return np.array([np.percentile(radius[near <= _NEAR_END_MM], 75) for near in away])
 
 
 def _surroundings(
@@ -199,6 +211,7 @@ def _empty_columns() -> dict[str, Any]:
         "length_mm": none,
         "end_points": (),
         "directions": (),
+        "end_radii_mm": (),
         "neighbours": (),
         "touches_kidney": np.zeros(0, bool),
         "distance_mm": none,

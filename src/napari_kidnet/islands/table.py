@@ -102,6 +102,8 @@ class IslandTable:
         Free ends of the centre line, (z, y, x) in the volume.
     directions : tuple of ndarray of float32, (end, 3)
         Unit vectors in mm that point out of the ends.
+    end_radii_mm : tuple of ndarray of float64, (end,)
+        How wide the vessel is behind each end; an island's mean says little where it holds the aorta.
     distance_mm : ndarray of float64
         To the largest island of the class; 0 for itself.
     neighbours : tuple of frozenset of int
@@ -132,6 +134,7 @@ class IslandTable:
     length_mm: NDArray[np.float64]
     end_points: tuple[NDArray[np.int32], ...]
     directions: tuple[NDArray[np.float32], ...]
+    end_radii_mm: tuple[NDArray[np.float64], ...]
     distance_mm: NDArray[np.float64]
     neighbours: tuple[frozenset[int], ...]
     touches_kidney: NDArray[np.bool_]

@@ -1,0 +1,252 @@
+"""The table of islands against scipy.ndimage.label with skimage.regionprops, in one run.
+
+    python benchmarks/islands.py                     512 x 512 x 400, phantom annotations tiled
+    python benchmarks/islands.py --labels F          any label volume (NIfTI), tiled to the size
+    python benchmarks/islands.py --bridging          gaps of 3-8 mm, cut into phantoms' vessels
+
+Both tables hold the same columns: volume, box, centroid, mean and least probability, radius, length and end
+points, distance to the largest of the class, neighbouring classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import time
+import tracemalloc
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from napari_kidnet.islands import (
+    Context,
+    accept_bridges,
+    delete,
+    find_islands,
+    propose_bridges,
+    relabel,
+    update_islands,
+)
+from napari_kidnet.islands.skeletons import skeleton_of
+
+SPACING = (1.0, 0.8, 0.8)
+
+
+def one_phantom(seed, rng):
+    """Give a label volume as a network leaves it: a human-like annotation, and false blobs around it."""
+    from napari_kidnet.phantom import PhantomSettings, human_annotation, make_case
+
+    case = make_case(seed, PhantomSettings(phase="arterial", field="crop"))
+    labels = human_annotation(case.truth, case.kidneys, case.scan.spacing, rng).astype(np.uint8)
+    for _ in range(15):
+        centre = [rng.integers(4, size - 4) for size in labels.shape]
+        side = rng.integers(1, 4, 3)
+        labels[tuple(slice(c - s, c + s) for c, s in zip(centre, side, strict=True))] = rng.integers(1, 4)
+    return labels
+
+
+def tiled(labels, shape):
+    repeats = [-(-size // have) for size, have in zip(shape, labels.shape, strict=True)]
+    whole = np.tile(labels, repeats)[tuple(slice(0, size) for size in shape)]
+    return np.ascontiguousarray(whole)
+
+
+def baseline(labels, log):
+    """Make the same table in the way that comes to mind first: a loop over regionprops."""
+    from skimage.measure import regionprops
+
+    rows = []
+    for class_id in np.unique(labels)[1:].tolist():
+        ids, _ = ndimage.label(labels == class_id, np.ones((3, 3, 3)))
+        regions = regionprops(ids)
+        largest = max(regions, key=lambda region: region.area)
+        tree = cKDTree(largest.coords * SPACING)
+        for region in regions:
+            mask = np.pad(region.image, 1)
+            inner = ndimage.distance_transform_edt(mask, sampling=SPACING)
+            line = skeleton_of(region.image, SPACING)
+            sure = np.exp(log[(class_id, *region.coords.T)].astype(float)) if log is not None else np.nan
+            around = tuple(
+                slice(max(a - 1, 0), b + 1) for a, b in zip(region.bbox[:3], region.bbox[3:], strict=True)
+            )
+            shell = ndimage.binary_dilation(ids[around] == region.label) & (labels[around] != class_id)
+            rows.append(
+                (
+                    region.area,
+                    region.bbox,
+                    region.centroid,
+                    np.mean(sure),
+                    np.min(sure),
+                    inner.max(),
+                    line.length_mm,
+                    tree.query(region.coords * SPACING)[0].min(),
+                    np.unique(labels[around][shell]),
+                )
+            )
+    return rows
+
+
+class Heartbeat:
+    """Peak resident memory while some code runs, in bytes above what it was."""
+
+    def __enter__(self):
+        import psutil
+
+        self._process, self.peak = psutil.Process(), 0
+        self._start, self._on = self._process.memory_info().rss, True
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self):
+        while self._on:
+            self.peak = max(self.peak, self._process.memory_info().rss - self._start)
+            time.sleep(0.005)
+
+    def __exit__(self, *_):
+        self._on = False
+        self._thread.join()
+
+
+def best_of(times, work):
+    took = []
+    for _ in range(times):
+        begin = time.process_time()  # of this process: the machine may be shared
+        result = work()
+        took.append(time.process_time() - begin)
+    return min(took), result
+
+
+def table_benchmark(shape, path, repeats):
+    rng = np.random.default_rng(1000)
+    if path:
+        from napari_kidnet import read_labels
+
+        piece = read_labels(path).astype(np.uint8)
+    else:
+        piece = one_phantom(1000, rng)
+    labels = tiled(piece, shape)
+    context = Context(SPACING)
+    find_islands(labels[:32], context)  # warm-up: imports
+    seconds, table = best_of(repeats, lambda: find_islands(labels, context))
+    print(f"table of {len(table)} islands: {seconds:.2f} s", file=sys.stderr, flush=True)
+    with Heartbeat() as memory:
+        find_islands(labels, context)
+    tracemalloc.start()
+    find_islands(labels, context)
+    _, traced = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    slow, rows = best_of(1, lambda: baseline(labels, None))
+    assert sorted(row[0] for row in rows) == sorted(table.voxels.tolist())
+    report = {
+        "shape": list(shape),
+        "islands": len(table),
+        "foreground_percent": round(100 * table.flat.size / labels.size, 2),
+        "table_s": round(seconds, 3),
+        "baseline_s": round(slow, 3),
+        "ratio": round(slow / seconds, 1),
+        "memory_over_labels_rss": round(memory.peak / labels.nbytes, 2),
+        "memory_over_labels_traced": round(traced / labels.nbytes, 2),
+    }
+    trunk = {table.largest_of(c) for c in (1, 2, 3)}
+    others = [row for row in rng.permutation(len(table)).tolist() if row not in trunk][:40]
+    for name, chosen in (
+        ("update_island", others),
+        ("update_trunk", sorted(r for r in trunk if r is not None)),
+    ):
+        took = []
+        for row in chosen:
+            for edit in (delete(labels, table, [table.id[row]]), relabel(labels, table, [table.id[row]], 3)):
+                edit.apply(labels)
+                took.append(best_of(1, lambda edit=edit: update_islands(table, labels, edit.box, context))[0])
+                edit.undo(labels)
+        report |= {
+            f"{name}_ms_median": round(1e3 * np.median(took)),
+            f"{name}_ms_worst": round(1e3 * max(took)),
+        }
+    return report
+
+
+def bridging_benchmark(cases):
+    """Cut gaps into truth; a bridge is right when its middle lies in a gap."""
+    from napari_kidnet.phantom import PhantomSettings, make_case
+
+    cut = found = proposed = 0
+    pieces = {"truth": 0, "broken": 0, "bridged": 0}
+    for seed in range(1000, 1000 + cases):
+        case = make_case(seed, PhantomSettings(phase="arterial", field="crop"))
+        rng = np.random.default_rng(seed)
+        truth, spacing = case.truth.astype(np.uint8), case.scan.spacing
+        labels, gaps = cut_gaps(truth, spacing, rng)
+        context = Context(spacing, hu=case.scan.hu)
+        table = find_islands(labels, context)
+        bridges = propose_bridges(table, labels, context)
+        proposed += len(bridges)
+        cut += len(gaps)
+        hit = set()
+        for bridge in bridges:
+            middle = bridge.path[len(bridge.path) // 2] * np.asarray(spacing)
+            near = [k for k, (at, reach) in enumerate(gaps) if np.linalg.norm(middle - at) <= reach]
+            hit.update(near[:1])
+        found += len(hit)
+        pieces["truth"] += len(find_islands(truth, Context(spacing, skeletons=False)))
+        pieces["broken"] += len(table)
+        accept_bridges(labels, bridges, spacing).apply(labels)
+        pieces["bridged"] += len(find_islands(labels, Context(spacing, skeletons=False)))
+    return {
+        "cases": cases,
+        "gaps": cut,
+        "found_percent": round(100 * found / max(cut, 1), 1),
+        "proposals": proposed,
+        "wrong_percent": round(100 * (proposed - found) / max(proposed, 1), 1),
+        "pieces": pieces,
+    }
+
+
+def cut_gaps(truth, spacing, rng, wanted=8):
+    """Take balls of 3-8 mm out of thin vessels, where that parts an island."""
+    labels, gaps = truth.copy(), []
+    mm = np.asarray(spacing)
+    for _ in range(wanted * 6):
+        if len(gaps) == wanted:
+            break
+        table = find_islands(labels, Context(spacing))
+        row = int(rng.choice(len(table), p=table.length_mm / table.length_mm.sum()))
+        line = skeleton_of(table.mask_of(row), spacing)
+        at = line.points[rng.integers(len(line.points))] + table.start[row]
+        width = rng.uniform(3, 8)
+        low = np.maximum(at - np.ceil(width / mm).astype(int), 0)
+        box = tuple(slice(a, a + 2 * int(np.ceil(width / m)) + 1) for a, m in zip(low, mm, strict=True))
+        grid = np.stack(np.indices(labels[box].shape), -1) + low
+        ball = (np.linalg.norm((grid - at) * mm, axis=-1) <= width / 2) & (labels[box] == table.class_id[row])
+        tried = labels.copy()
+        tried[box][ball] = 0
+        after = find_islands(tried, Context(spacing, skeletons=False))
+        parts = [r for r in range(len(after)) if np.isin(after.voxels_of(r)[:1], table.voxels_of(row)).all()]
+        if len(parts) == 2 and min(after.voxels[parts]) >= 20:
+            labels = tried
+            gaps.append((at * mm, width / 2 + 3.0))
+    return labels, gaps
+
+
+def main():
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--shape", nargs=3, type=int, default=(400, 512, 512), metavar=("Z", "Y", "X"))
+    ask.add_argument("--labels")
+    ask.add_argument("--repeats", type=int, default=3)
+    ask.add_argument("--bridging", action="store_true")
+    ask.add_argument("--cases", type=int, default=4)
+    wish = ask.parse_args()
+    result = (
+        bridging_benchmark(wish.cases)
+        if wish.bridging
+        else table_benchmark(tuple(wish.shape), wish.labels, wish.repeats)
+    )
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
