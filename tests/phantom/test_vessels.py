@@ -209,6 +209,15 @@ def test_settings_name_the_field_that_is_wrong() -> None:
         TreeSettings(murray_exponent=9)
 
 
+def test_the_ureter_passes_a_vessel_that_lies_across() -> None:
+    for seed in range(3):
+        structures = torso(shift=8.0)
+        structures[20:26, 20:96, 90:158] = S.OTHER_ARTERY
+        grow_renal_vessels(structures, SPACING, "left", np.random.default_rng(seed))
+        assert np.argwhere(structures == S.URETER_LEFT)[:, 0].min() == 0
+        assert pieces_without(structures, [S.URETER_LEFT], [S.COLLECTING_LEFT]) == 0
+
+
 def test_a_psoas_in_two_parts_does_not_stop_the_ureter() -> None:
     structures = torso()
     x = np.arange(160)

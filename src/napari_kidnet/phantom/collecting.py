@@ -78,10 +78,15 @@ def draw_collecting(
                 )
             )
         draw_segments(structures, spacing, calyces, COLLECTING[side], over=over)
+        # Here too a line of voxels passes between the vessels, or a crowded sinus would lose its calyces.
+        lines = [Segment(c.points_mm, np.zeros(len(c.points_mm))) for c in calyces]
+        draw_segments(structures, spacing, lines, COLLECTING[side], over=[*over, ARTERY[side], VEIN[side]])
     ureter = _ureter(structures, spacing, junction, side, rng)
     draw_segments(structures, spacing, [ureter], URETER[side], over=over)
-    first = Segment(ureter.points_mm[:12], np.minimum(ureter.radius_mm[:12], 0.8))
-    draw_segments(structures, spacing, [first], URETER[side], over=[*over, ARTERY[side], VEIN[side]])
+    # Below, a line of voxels: a vessel that lies across must cut neither the ureter nor itself in two.
+    thin = np.where(np.arange(len(ureter.radius_mm)) < 12, np.minimum(ureter.radius_mm, 0.8), 0.0)
+    through = [*over, ARTERY[side], VEIN[side], _S.OTHER_ARTERY]
+    draw_segments(structures, spacing, [Segment(ureter.points_mm, thin)], URETER[side], over=through)
 
 
 def _ureter(
