@@ -66,6 +66,12 @@ class Batch:
     patches_seen: int
     _parts: tuple[_Part, ...]
 
+    @property
+    def reviewed(self) -> NDArray[np.bool_]:
+        """Where the labels are a person's, bool (n, z, y, x)."""
+        whole = np.ones(self.labels.shape[1:], dtype=bool)
+        return np.stack([whole if part.reviewed is None else part.reviewed for part in self._parts])
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -124,7 +130,7 @@ class BatchMaker:
             distance = capped_squared_distance(patch.labels != 0, margin)
             labels = np.ascontiguousarray(patch.labels[inner])
             reviewed = None if patch.reviewed is None else patch.reviewed[inner]
-            weights = self._weigh(labels, reviewed)
+            weights = self._weigh(labels, reviewed, self._store.known_classes(place.case))
             parts.append(_Part(labels, np.ascontiguousarray(distance[inner]), reviewed, weights))
             images.append(normalise(patch.hu[inner], settings.input_window))
             tubes.append(patch.tubes[inner])
@@ -169,12 +175,17 @@ class BatchMaker:
             batch._parts,
         )
 
-    def _weigh(self, labels: NDArray[np.uint8], reviewed: NDArray[np.bool_] | None) -> PatchWeights:
+    def _weigh(
+        self,
+        labels: NDArray[np.uint8],
+        reviewed: NDArray[np.bool_] | None,
+        known: NDArray[np.bool_] | None,
+    ) -> PatchWeights:
         if not self._schema.weighting:
             # V stays 1/n: it says with which weights the network has learned, and the decision undoes them
             ones = np.ones_like(self._weighting.volumes)
             return PatchWeights(ones, ones, 1.0)
-        found = self._weighting.weigh(labels, reviewed)
+        found = self._weighting.weigh(labels, reviewed, known)
         cap = self._schema.largest_patch_weight
         if cap is None or found.patch <= cap:
             return found

@@ -252,6 +252,11 @@ class PatchStore:
         z, y, x = (_start(at, self.patch_voxels, size) for at, size in zip(centre, case.shape, strict=True))
         return Place(number, kind, centre, (z, y, x))
 
+    def known_classes(self, case: int) -> NDArray[np.bool_] | None:
+        """Return which classes were reviewed in a case, bool (class,); None, as here, for all."""
+        del case
+        return None
+
     def cut(self, case: int, start: Triple, size: Triple) -> Block:
         """Copy a box (z, y, x) of a case, which may reach over the volume's border."""
         stored, arrays = self._cases[case], self._arrays(case)

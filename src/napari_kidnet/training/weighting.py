@@ -149,13 +149,26 @@ class DynamicWeighting:
         self.volumes = self.volumes * (1.0 - self.alpha) + volumes * self.alpha
         self.patches_seen += 1
 
-    def weigh(self, labels: NDArray[np.uint8], reviewed: NDArray[np.bool_] | None = None) -> PatchWeights:
+    def weigh(
+        self,
+        labels: NDArray[np.uint8],
+        reviewed: NDArray[np.bool_] | None = None,
+        known: NDArray[np.bool_] | None = None,
+    ) -> PatchWeights:
         """Take in one patch (z, y, x) and return its weights, those after its own update.
 
-        A patch of which nothing is reviewed says nothing about volumes and changes none.
+        A patch of which nothing is reviewed says nothing about volumes and changes none. ``known`` (class,)
+        names the classes that were reviewed in the patch's scan: the others keep their volume, or each patch
+        without them would raise their weight without end (reading A24).
         """
         volumes = patch_volumes(labels, reviewed)
         if reviewed is None or reviewed.any():
-            self.update(volumes)
+            self.update(volumes if known is None else self._without(volumes, known))
         weights, patch = self.class_weights, patch_weight(volumes)
         return PatchWeights(patch * weights, weights, patch)
+
+    def _without(self, volumes: Floats, known: NDArray[np.bool_]) -> Floats:
+        # the others share what the unknown classes leave, so that V still adds up to 1
+        kept = np.where(known, 0.0, self.volumes)
+        rest = float(volumes[known].sum())
+        return kept + np.where(known, volumes * ((1.0 - kept.sum()) / rest if rest else 0.0), 0.0)
