@@ -281,7 +281,7 @@ def _cache_file(
         return None
     import hashlib
 
-    digest = hashlib.sha256(repr(("map-2", settings)).encode())
+    digest = hashlib.sha256(repr(("map-3", settings)).encode())
     digest.update(labels_path.read_bytes())
     digest.update(names_json.read_bytes())
     return Path(cache) / f"label-map-{digest.hexdigest()[:16]}.npz"

@@ -62,12 +62,14 @@ def add_canal_and_discs(codes: NDArray[np.uint8], label_of: NDArray[np.uint16], 
     y1 = min(codes.shape[1], int(middle[1]) + int(130 / fine))
     part = codes[:, y0:y1, x0:x1]
     spine = (part == _S.BONE_SPONGY) | (part == _S.DISC) | (part == _S.SPINAL_FLUID)
-    disc = np.ones((5, 5), bool)
+    # An arch may be open by some 4 mm; a wider closing would close the canal itself.
+    bridge = np.ones((2 * round(2.0 / fine) + 1,) * 2, bool)
+    rim = len(bridge)
     centres: list[tuple[float, float, float]] = []
     for z in range(0, len(part), 2):
         solid = part[z] == _S.BONE_SPONGY
-        ring = binary_closing(np.pad(solid, 6), disc, iterations=2)[6:-6, 6:-6]
-        numbered, count = label(binary_fill_holes(ring) & ~ring)
+        ring = binary_closing(np.pad(solid, rim), bridge)[rim:-rim, rim:-rim]
+        numbered, count = label(binary_fill_holes(ring) & ~solid)
         sizes = np.bincount(numbered.ravel())[1:] * fine**2
         good = [i + 1 for i in range(count) if 60 < sizes[i] < 600]
         if good:
@@ -89,9 +91,10 @@ def add_canal_and_discs(codes: NDArray[np.uint8], label_of: NDArray[np.uint16], 
         from_centre = ((yy - cy[z]) * fine / 8.0) ** 2 + ((xx - cx[z]) * fine / 10.5) ** 2
         canal = (from_centre < 1.0) & ((part[z] == 0) | ((part[z] == _S.BONE_SPONGY) & (from_centre < 0.45)))
         part[z][canal] = _S.SPINAL_FLUID
-        # The gap between two bodies lies in front of the canal; a body reaches at most 40 mm forwards.
+        # The gap between two bodies lies in front of the canal and is at most 14 mm high; a body reaches at
+        # most 40 mm forwards.
         ahead = (yy < cy[z] - 8 / fine) & (yy > cy[z] - 40 / fine) & (np.abs(xx - cx[z]) < 26 / fine)
-        box = slice(max(0, z - int(5 / fine)), z + int(5 / fine) + 1)
+        box = slice(max(0, z - int(14 / fine)), z + int(14 / fine) + 1)
         above, below = spine[z : box.stop], spine[box.start : z + 1]
         between = ahead & (part[z] == 0) & above.any(0) & below.any(0)
         part[z][between] = _S.DISC
