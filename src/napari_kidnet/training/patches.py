@@ -249,8 +249,18 @@ class PatchStore:
         else:
             point = self._draw_background(number, rng, free_share)
         centre = (int(point[0]), int(point[1]), int(point[2]))
-        z, y, x = (_start(at, self.patch_voxels, size) for at, size in zip(centre, case.shape, strict=True))
-        return Place(number, kind, centre, (z, y, x))
+        return Place(number, kind, centre, self.start_of(number, centre))
+
+    def shape_of(self, case: int) -> Triple:
+        """Return a case's size on the training grid, (z, y, x)."""
+        return self._cases[case].shape
+
+    def start_of(self, case: int, centre: Triple) -> Triple:
+        """Return the first voxel (z, y, x) of the patch about a centre, moved inside of the volume."""
+        z, y, x = (
+            _start(at, self.patch_voxels, size) for at, size in zip(centre, self.shape_of(case), strict=True)
+        )
+        return z, y, x
 
     def known_classes(self, case: int) -> NDArray[np.bool_] | None:
         """Return which classes were reviewed in a case, bool (class,); None, as here, for all."""
