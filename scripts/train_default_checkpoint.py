@@ -5,8 +5,8 @@
     python scripts/train_default_checkpoint.py train --out runs/default --stage shipped
 
 DIR holds the two label maps named in docs/checkpoint.md. Stage ``transfer`` never sees the SPL map: its
-figures on that map are what says whether the recipe carries over to a body it does not know. Stage ``shipped``
-goes on from there with all sources. An interrupted stage goes on where it stopped.
+figures on that map say whether the recipe carries over to a body it does not know. Stage ``shipped`` goes on
+from there with all sources. An interrupted stage goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SPACING_MM = (1.2, 1.2, 1.2)
 
 @dataclass(frozen=True)
 class Source:
-    """Where anatomy comes from, and which seeds are drawn from it (train 0–499, validation 500–999, test 1000–)."""
+    """Where anatomy comes from, and the seeds drawn from it (train below 500, test from 1000)."""
 
     name: str
     labels: str | None
