@@ -1,0 +1,177 @@
+"""The guard: a fine-tuned network is used only if it is not worse, on scans that nothing is learned from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from napari_kidnet.classes import VESSELS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_kidnet.network.checkpoint import Checkpoint
+    from napari_kidnet.training.corrections import Correction
+
+__all__ = ["Figures", "Guard", "GuardCase", "split_roles", "verdict"]
+
+HELD_OUT: Final = 4
+"""One scan of so many is measured on and never learned from."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardCase:
+    """A volume to measure on; ``new`` when it is one of the corrected scans of this fine-tuning."""
+
+    correction: Correction
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a checkpoint is worth.
+
+    Attributes
+    ----------
+    f1 : dict of float
+        Mean over cases by class name; a class that no case has is left out.
+    mean_f1 : float
+        The mean of those.
+    old, new : float, optional
+        The same of the earlier scans alone, and of the corrected scans alone; None where there are none.
+    islands_to_delete : int
+        Islands that share no voxel with a vessel of their class: a person would have to delete them.
+    """
+
+    f1: dict[str, float]
+    mean_f1: float
+    old: float | None
+    new: float | None
+    islands_to_delete: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for a record."""
+        return {
+            "f1": dict(self.f1),
+            "mean_f1": self.mean_f1,
+            "old": self.old,
+            "new": self.new,
+            "islands_to_delete": self.islands_to_delete,
+        }
+
+
+class Guard:
+    """Measures checkpoints on a locked set.
+
+    Parameters
+    ----------
+    cases : sequence of GuardCase
+        The set.
+    device : str
+        As in `FinetuneSettings`.
+    threads : int, optional
+        CPU threads.
+    """
+
+    def __init__(self, cases: Sequence[GuardCase], device: str = "auto", threads: int | None = None) -> None:
+        self._cases = tuple(cases)
+        self._device = device
+        self._threads = threads
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    @property
+    def hashes(self) -> list[str]:
+        """The cases' hashes, in their order."""
+        return [each.correction.hash for each in self._cases]
+
+    def measure(self, checkpoint: Checkpoint) -> Figures:
+        """Return the figures of a checkpoint at its own sensitivity."""
+        from napari_kidnet.segmentation import SegmentSettings, segment
+
+        settings = SegmentSettings(device=self._device, engine="torch", threads=self._threads)
+        scores = np.full((len(self._cases), len(VESSELS)), np.nan)
+        extra = 0
+        for row, case in zip(scores, self._cases, strict=True):
+            found = segment(case.correction.scan, checkpoint, settings)
+            row[:] = _f1(found, case.correction)
+            extra += _islands_to_delete(found, case.correction)
+        new = np.array([case.new for case in self._cases], dtype=bool)
+        f1, mean = _means(scores)
+        old_mean, new_mean = _means(scores[~new]), _means(scores[new])
+        return Figures(
+            f1, mean, old_mean[1] if old_mean[0] else None, new_mean[1] if new_mean[0] else None, extra
+        )
+
+
+def verdict(before: Figures, after: Figures, largest_drop: float) -> str | None:
+    """Return why the old checkpoint must stay active; None where the new one may take its place."""
+    for what, was, now in (
+        ("earlier scans", before.old, after.old),
+        ("held-out corrected scans", before.new, after.new),
+        ("all scans measured on", before.mean_f1, after.mean_f1),
+    ):
+        if was is not None and now is not None and was - now > largest_drop:
+            return (
+                f"The mean F1 on {what} fell from {was:.3f} to {now:.3f}, by more than {largest_drop:g}; "
+                "the old checkpoint stays active, and the new one is kept as a candidate."
+            )
+    return None
+
+
+def split_roles(hashes: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """Return each scan's role, "training" or "validation", by its hash.
+
+    A scan keeps the role that it once had. A new one's follows from its hash alone, but that there is always
+    something to learn from, and something held out where two or more scans are new.
+
+    Parameters
+    ----------
+    hashes : sequence of str
+        Of the scans given now.
+    known : mapping of str to str
+        Roles in earlier fine-tunings.
+    """
+    roles = {each: known[each] for each in hashes if each in known}
+    new = sorted({each for each in hashes if each not in known})
+    for each in new:
+        roles[each] = "validation" if int(each[:8], 16) % HELD_OUT == 0 else "training"
+    if new and "training" not in roles.values():
+        roles[new[-1]] = "training"
+    if len(new) >= 2 and "validation" not in {*roles.values(), *known.values()}:
+        roles[new[0]] = "validation"
+    return roles
+
+
+def _means(scores: NDArray[np.float64]) -> tuple[dict[str, float], float]:
+    known = ~np.isnan(scores)
+    f1 = {
+        vessel.name: float(scores[known[:, n], n].mean())
+        for n, vessel in enumerate(VESSELS)
+        if known[:, n].any()
+    }
+    return f1, float(np.mean(list(f1.values()))) if f1 else 0.0
+
+
+def _f1(found: NDArray[np.uint8], case: Correction) -> NDArray[np.float64]:
+    guess, truth = found[case.reviewed], case.labels[case.reviewed]
+    scores = np.full(len(VESSELS), np.nan)
+    for n, vessel in enumerate(VESSELS):
+        mine, theirs = guess == vessel.id, truth == vessel.id
+        if theirs.any():
+            both = int(np.count_nonzero(mine & theirs))
+            scores[n] = 2 * both / int(np.count_nonzero(mine) + np.count_nonzero(theirs))
+    return scores
+
+
+def _islands_to_delete(found: NDArray[np.uint8], case: Correction) -> int:
+    from napari_kidnet.islands.components import label_islands, touching_same_class
+
+    islands = label_islands(np.where(case.reviewed, found, 0).astype(np.uint8))
+    hit = touching_same_class(islands, np.where(case.reviewed, case.labels, 0))
+    return int(islands.n - np.count_nonzero(hit))
