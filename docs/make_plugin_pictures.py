@@ -11,7 +11,6 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
@@ -19,7 +18,6 @@ os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
 import napari
 import numpy as np
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
 
 from napari_kidnet.plugin.commands import show_3d
 from napari_kidnet.plugin.controller import Controller
@@ -47,39 +45,51 @@ def main() -> None:
     else:
         viewer.open(str(options.scan), plugin="napari-kidnet")
     viewer.window.add_plugin_dock_widget("napari-kidnet", "Segment")
-    QTimer.singleShot(0, lambda: look(viewer, options.out))
+    photographer = Photographer(viewer, options.out)
     napari.run()
+    del photographer
 
 
-def look(viewer: napari.Viewer, out: Path) -> None:
-    """Wait for the labels, and save both pictures."""
-    controller, (image,) = Controller.of(viewer), list(viewer.layers)[:1]
-    end = time.monotonic() + LIMIT_S
-    turn_until(lambda: controller.known(image) is not None and not controller.is_running, end)
-    session = controller.known(image).session
-    print(controller.status.text, session.volumes_ml())
-    filled = np.count_nonzero(session.labels, axis=(1, 2))
-    viewer.dims.set_point(0, image.data_to_world((int(filled.argmax()), 0, 0))[0])
-    viewer.reset_view()
-    turn_until(lambda: False, time.monotonic() + 2)
-    save(viewer, out / "plugin.png")
-    show_3d(viewer)
-    turn_until(lambda: False, time.monotonic() + 8)  # without a GPU the first 3D frame takes seconds
-    save(viewer, out / "plugin-3d.png")
-    viewer.close()
+class Photographer:
+    """Waits for the labels in napari's own event loop, saves both pictures, and closes the window."""
 
+    def __init__(self, viewer: napari.Viewer, out: Path) -> None:
+        self.viewer, self.out, self.end = viewer, out, time.monotonic() + LIMIT_S
+        self.controller, self.image = Controller.of(viewer), viewer.layers[0]
+        self.timer = QTimer()
+        self.timer.timeout.connect(self.look)
+        self.timer.start(500)
 
-def turn_until(reached: Callable[[], bool], end: float) -> None:
-    """Let the event loop turn until something is reached, or the time is up."""
-    while not reached() and time.monotonic() < end:
-        QApplication.processEvents()
-        time.sleep(0.01)
+    def look(self) -> None:
+        """Take the first picture, once the labels are complete."""
+        sheet = self.controller.known(self.image)
+        done = sheet is not None and sheet.session.prediction is not None and not self.controller.is_running
+        if not done and time.monotonic() < self.end:
+            return
+        self.timer.stop()
+        labels = sheet.session.labels
+        print(self.controller.status.text, sheet.session.volumes_ml())
+        fullest = int(np.count_nonzero(labels, axis=(1, 2)).argmax())
+        self.viewer.dims.set_point(0, self.image.data_to_world((fullest, 0, 0))[0])
+        self.viewer.reset_view()
+        QTimer.singleShot(2000, self.look_in_3d)
 
+    def look_in_3d(self) -> None:
+        """Save the first picture, and turn."""
+        self.save("plugin.png")
+        show_3d(self.viewer)
+        QTimer.singleShot(10_000, self.finish)  # without a GPU the first 3D frame takes seconds
 
-def save(viewer: napari.Viewer, path: Path) -> None:
-    """Save the whole window."""
-    viewer.screenshot(str(path), canvas_only=False, flash=False)
-    print(path, f"{path.stat().st_size / 1000:.0f} kB")
+    def finish(self) -> None:
+        """Save the second picture, and close."""
+        self.save("plugin-3d.png")
+        self.viewer.close()
+
+    def save(self, name: str) -> None:
+        """Save the whole window."""
+        path = self.out / name
+        self.viewer.screenshot(str(path), canvas_only=False, flash=False)
+        print(path, f"{path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -107,3 +107,36 @@ def test_only_jobs_makes_workers():
         if any(word in each.read_text() for word in ("create_worker", "thread_worker", "QThread"))
     ]
     assert makers == ["jobs.py"]
+
+
+def test_quitting_while_it_works_ends_in_order(tmp_path):
+    """The process ends by itself, with status 0: no abort in a worker whose Qt objects are gone."""
+    import subprocess
+    import sys
+
+    code = """
+import time
+import napari
+from qtpy.QtCore import QTimer
+from napari_kidnet.labelling.predicting import Report
+from napari_kidnet.plugin.jobs import start_job
+from napari_kidnet.progress import Progress
+
+def slow():
+    try:
+        for step in range(100):
+            yield Report(Progress(step, 100, "slow"))
+            time.sleep(1)  # a tile
+    finally:
+        print("closed", flush=True)
+
+viewer = napari.Viewer()
+job = start_job(slow(), "Slow")
+QTimer.singleShot(1500, viewer.close)
+napari.run()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "closed" in done.stdout

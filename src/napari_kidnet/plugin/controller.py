@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import weakref
 from collections import deque
@@ -205,7 +204,7 @@ class Controller:
     @property
     def is_running(self) -> bool:
         """Whether a job runs."""
-        return self._job is not None
+        return self._at_work is not None
 
     def running_on(self, image: Any) -> bool:
         """Whether the running job is about this image layer."""
@@ -242,10 +241,14 @@ class Controller:
 
     def _next(self) -> None:
         viewer = self._viewer()
-        if self._job is not None or not self._queue or viewer is None:
+        if self._at_work is not None or not self._queue or viewer is None:
             return
         sheet, request = self._queue.popleft()
+        self._at_work = sheet  # from here on: adding a layer may let the event loop turn
         self._show_labels(sheet)
+        if sheet.image not in self._sheets or sheet.labels not in viewer.layers:  # removed meanwhile
+            self._at_work = None
+            return
         sheet.box = request.box
         self._wanted_sensitivity = None
         sheet.session.keep_prediction(None)
@@ -314,8 +317,8 @@ class Controller:
         self._wanted_sensitivity = sensitivity
         if sheet is None or viewer is None or sheet.session.prediction is None:
             return
-        if self._job is not None:
-            if self._job.title == _DECIDING:
+        if self._at_work is not None:
+            if self._job is not None and self._job.title == _DECIDING:
                 self._job.cancel()
             return
         self._wanted_sensitivity = None
@@ -330,7 +333,7 @@ class Controller:
         self._say(Status("Applying the sensitivity …", running=True))
 
     def _decide_newest(self, image: Any) -> None:
-        if self._wanted_sensitivity is not None and self._job is None:
+        if self._wanted_sensitivity is not None and self._at_work is None:
             self.decide(image, self._wanted_sensitivity)
 
     # ------------------------------------------------------------------ saving
@@ -358,8 +361,7 @@ class Controller:
 
     def _say(self, status: Status) -> None:
         self.status = status
-        with contextlib.suppress(RuntimeError):  # a widget whose window was closed meanwhile
-            self.status_changed.emit(status)
+        self.status_changed.emit(status)
 
     def _fail(self, error: Exception) -> None:
         text = str(error) if isinstance(error, KidnetError) else f"{type(error).__name__}: {error}"

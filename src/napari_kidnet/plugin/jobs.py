@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from psygnal import Signal
 
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 # PyQt holds the instance of a connected bound method weakly: nobody else may hold a job.
 _running: set[Job] = set()
+
+_LONGEST_TILE_MS: Final = 60_000
 
 
 class WorkError(KidnetError):
@@ -161,8 +164,33 @@ def start_job(steps: Generator[Report, None, Any], title: str) -> Job:
     job._worker = worker
     _running.add(job)
     job._bar = progress(total=0, desc=title)
+    _watch_for_the_end()
     worker.start()
     return job
+
+
+@cache
+def _watch_for_the_end() -> None:
+    from qtpy.QtCore import QCoreApplication
+
+    application = QCoreApplication.instance()
+    if application is not None:
+        application.aboutToQuit.connect(_finish_before_quitting)
+
+
+def _finish_before_quitting() -> None:
+    """Let cancelled work come to an end before Qt takes its objects apart.
+
+    A worker that is still at a tile would emit by an object that is gone, and PyQt aborts the process.
+    """
+    from qtpy.QtCore import QThreadPool
+
+    left = list(_running)
+    for job in left:
+        job.cancel()
+    if left and QThreadPool.globalInstance().waitForDone(_LONGEST_TILE_MS):
+        for job in left:  # their `finished` would come with the next turn of a loop that has ended
+            job._steps.close()
 
 
 def result_of(job: Job) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
@@ -121,23 +120,25 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         controller.status_changed.connect(self._show_status)
         controller.progressed.connect(self.run_bar.show_progress)
         controller.labels_changed.connect(self._on_labels)
-        self.destroyed.connect(self._disconnect)
+        # Not the method itself: Qt drops an object's own slots before it says that it is destroyed.
+        self.destroyed.connect(lambda: self._disconnect())
 
-    def _disconnect(self, *_: object) -> None:
-        """Leave the controller; it outlives this widget."""
-        controller = self._controller
-        with contextlib.suppress(ValueError, RuntimeError):
-            controller.status_changed.disconnect(self._show_status)
-            controller.progressed.disconnect(self.run_bar.show_progress)
-            controller.labels_changed.disconnect(self._on_labels)
+    def _disconnect(self) -> None:
+        """Leave the controller and the viewer's layers, which outlive this widget."""
+        controller, layers = self._controller, self._viewer.layers.events
+        for signal, slot in (
+            (controller.status_changed, self._show_status),
+            (controller.progressed, self.run_bar.show_progress),
+            (controller.labels_changed, self._on_labels),
+        ):
+            signal.disconnect(slot, missing_ok=True)
+        for emitter in (layers.inserted, layers.removed, layers.reordered):
+            emitter.disconnect(self._list_scans)
 
     def closeEvent(self, event: Any) -> None:
         """Leave the controller and the viewer's layers."""
         self._idle.stop()
         self._disconnect()
-        layers = self._viewer.layers.events
-        for emitter in (layers.inserted, layers.removed, layers.reordered):
-            emitter.disconnect(self._list_scans)
         super().closeEvent(event)
 
     # ------------------------------------------------------------------ show
