@@ -1,8 +1,8 @@
 """One annotator's work on the islands of one scan: table, edits, undo, review, journal, saving.
 
-Everything that takes time is a generator, and only one of them may run at a time; whoever drives it hands each
-`Correction` to `IslandsSession.show`, which writes the edit to the labels that are on the screen. So a window
-shows an edit at once, while the journal and the table are still being brought up to date in a worker::
+Everything that takes time is a generator, and only one of them may run at a time; whoever drives it hands
+each `Correction` to `IslandsSession.show`, which writes the edit to the labels that are on the screen. So a
+window shows an edit at once, while journal and table are still being brought up to date in a worker::
 
     edit_steps ── worker: edit ─┬─ journal ── table ── review order ──▶ view
                                 └─ Correction ▶ show: labels, repaint
@@ -14,9 +14,7 @@ what history, journal and table describe. `absorb_steps` takes over what they di
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -46,6 +44,9 @@ from napari_kidnet.labelling.predicting import Report
 from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from napari_kidnet.islands.journal import Restored
@@ -366,7 +367,8 @@ class IslandsSession:
     def _flagged_voxels(self) -> list[int]:
         """Return a voxel of each flagged island: ids are given anew when the labels are opened again."""
         table = self.view.table
-        return [int(table.voxels_of(row)[0]) for row in np.flatnonzero(np.isin(table.id, list(self.flagged)))]
+        rows = np.flatnonzero(np.isin(table.id, list(self.flagged))).tolist()
+        return [int(table.voxels_of(row)[0]) for row in rows]
 
     def _flag_at(self, table: IslandTable, notes: dict[str, Any]) -> None:
         points = [np.unravel_index(flat, table.shape) for flat in notes.get(_FLAGGED, ())]
@@ -470,6 +472,7 @@ def journal_path(labels: Path) -> Path:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> journal_path(Path("patient_labels.nii.gz")).name
     'patient_labels.journal'
     """
@@ -481,6 +484,7 @@ def reviewed_path(labels: Path) -> Path:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> reviewed_path(Path("patient_labels.nii.gz")).name
     'patient_reviewed.nii.gz'
     """
