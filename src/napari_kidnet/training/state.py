@@ -72,6 +72,8 @@ def restore(state: RunState, net: KidNet, optimiser: torch.optim.Adam, ema: dict
             parts[part][name] = value
         net.load_state_dict(parts["net"])
         for name, parameter in net.named_parameters():
+            if not parameter.requires_grad or not state.record["step"]:
+                continue  # Adam knows nothing of what is frozen, nor before its first step
             optimiser.state[parameter] = {
                 "step": torch.tensor(float(state.record["step"])),
                 **{moment: torch.empty_like(parameter).copy_(parts[moment][name]) for moment in MOMENTS},
