@@ -34,8 +34,8 @@ LARGEST_RADIUS: Final = 15
 def capped_squared_distance(mask: Mask, radius: int) -> Labels:
     """Return the squared Euclidean distance to the nearest True voxel, where it is at most ``radius``.
 
-    Separable: along each axis the smallest of ``g(x + k) + k²``. It takes 2 ms for 72³ voxels where SciPy's
-    unlimited transform takes 60, so it is done on the augmented patch, and nothing has to be stored.
+    Separable: along each axis the smallest of ``g(x + k) + k²``. It takes 3 ms for 72³ voxels where SciPy's
+    unlimited transform takes 28, so it is done on the augmented patch, and nothing has to be stored.
 
     Parameters
     ----------
