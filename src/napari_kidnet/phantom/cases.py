@@ -130,8 +130,7 @@ def make_renderings(seed: int, settings: PhantomSettings, phases: Sequence[Phase
         painted = paint(anatomy, phase, own, TissueSettings(settings.variety))
         hu = acquire(painted, anatomy.spacing, own, quality)
         del painted
-        source = "phantom" if settings.label_map is None else anatomy.source
-        name = f"{source}-{seed:04d}-{phase}" + (f"-{number}" if phases.count(phase) > 1 else "")
+        name = f"phantom-{seed:04d}-{phase}" + (f"-{number}" if phases.count(phase) > 1 else "")
         record = {
             "seed": seed,
             "phase": phase,

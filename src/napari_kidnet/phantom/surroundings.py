@@ -74,7 +74,8 @@ def add_body(
     # More fat behind and at the flanks than in front, or the reverse (a belly).
     tilt = float(rng.uniform(-0.35, 0.35))
     rows = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :, None]
-    fat = np.maximum(fat_mm * (1 + tilt * rows + 0.17 * uneven), 2.5)
+    fold = smooth_field(rng, shape, spacing, 150.0)
+    fat = np.maximum(fat_mm * (1 + tilt * rows + 0.18 * fold), 2.5)
 
     structures[empty & (hull <= inner)] = _S.VISCERAL_FAT
     in_wall = empty & (hull > inner) & (hull <= outer)
