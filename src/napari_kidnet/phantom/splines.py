@@ -34,7 +34,7 @@ def spline_matrix(voxels: int, spacing: float, knot: float, first: float = 0.0) 
     --------
     >>> weights = spline_matrix(5, 1.0, 2.0)
     >>> weights.shape
-    (5, 5)
+    (5, 6)
     >>> bool(np.allclose(weights.sum(1), 1))
     True
     """
