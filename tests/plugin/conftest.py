@@ -85,7 +85,7 @@ def network(monkeypatch):
     import napari_kidnet.segmentation
 
     fake = FakeNetwork()
-    card = types.SimpleNamespace(sensitivity=0.9)
+    card = types.SimpleNamespace(sensitivity=0.9, spacing=None)
     monkeypatch.setattr(napari_kidnet.network, "load_checkpoint", lambda path=None: card, raising=False)
     monkeypatch.setattr(napari_kidnet.segmentation, "segment_steps", fake.steps)
     monkeypatch.setattr("napari_kidnet.plugin.warming.warm_up", lambda checkpoint: None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QScrollArea
 
 from napari_kidnet.plugin.controller import Controller
 
@@ -188,3 +189,10 @@ def test_everything_has_a_tooltip(opened):
         if not each.toolTip() and "qt_" not in each.objectName()
     ]
     assert not bare
+
+
+def test_a_long_name_does_not_widen_the_dock(docked):
+    viewer, widget = docked
+    viewer.add_image(np.zeros((5, 20, 30)), name="a patient with a very long name, " * 4)
+    assert widget.scans.count() == 1
+    assert widget.findChild(QScrollArea).widget().minimumSizeHint().width() <= 340

@@ -133,7 +133,7 @@ class Controller:
         if tag is None or viewer is None or layer._type_string != "image":
             return
         orient(viewer)
-        self._say(Status(f"{tag.scan.name} is open."))
+        self._say(Status(f"{layer.name} is open."))
         if tag.segment_on_arrival:
             tag.segment_on_arrival = False
             # After the event loop has turned: at start-up, that is when the window is there.
@@ -259,7 +259,7 @@ class Controller:
             threads=request.threads or spare,
         )
         began = time.monotonic()
-        title = f"Segmenting {sheet.session.scan.name}"
+        title = f"Segmenting {sheet.image.name}"
         job = self._start(sheet, predict_steps(sheet.session.scan, request), title)
         job.returned.connect(lambda prediction: self._on_predicted(sheet, prediction, began))
         self._say(Status(f"{title} …", running=True))
@@ -284,7 +284,7 @@ class Controller:
         sheet.session.keep_prediction(prediction)
         took = time.monotonic() - began
         self._idle.run(self._settle(sheet, prediction), lambda: self._on_settled(sheet))
-        self._say(Status(f"{sheet.session.scan.name} was segmented in {took:.0f} s."))
+        self._say(Status(f"{sheet.image.name} was segmented in {took:.0f} s."))
 
     def _settle(self, sheet: Worksheet, prediction: Prediction) -> Iterator[Any]:
         """Take over what the last tiles still changed in their neighbours' margins."""

@@ -38,7 +38,7 @@ def kidney_phantom() -> list[tuple[Any, ...]]:
         Controller.of(viewer)
     case = result_of(start_job(_phantom_steps(), "Making a kidney phantom"))
     keywords = scan_keywords(case.scan, segment_on_arrival=preferences().auto_segment == "always")
-    keywords["name"] = "kidney phantom (synthetic, not a patient)"
+    keywords["name"] = "kidney phantom (synthetic)"
     return [(case.scan.hu, keywords, "image")]
 
 

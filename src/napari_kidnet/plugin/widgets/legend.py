@@ -20,7 +20,9 @@ class Legend(QWidget):  # type: ignore[misc]
         grid.setVerticalSpacing(2)
         grid.setColumnStretch(1, 1)
         self._volumes: dict[str, QLabel] = {}
+        height = self.fontMetrics().height() + 4
         for row, each in enumerate(VESSELS):
+            grid.setRowMinimumHeight(row, height)  # word-wrapped neighbours would squeeze it
             volume = QLabel("–")
             volume.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             volume.setToolTip(f"Volume that is labelled {each.title.lower()}, in millilitres.")

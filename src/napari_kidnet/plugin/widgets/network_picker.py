@@ -29,6 +29,7 @@ class NetworkPicker(QWidget):  # type: ignore[misc]
         self._list = QComboBox()
         self._list.setToolTip("The trained network (checkpoint) that finds the vessels.")
         self._list.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._list.setMinimumContentsLength(12)
         browse = QToolButton()
         browse.setText("…")
         browse.setToolTip("Choose a checkpoint file (.safetensors), for example a fine-tuned one.")

@@ -55,6 +55,9 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self._idle = IdleRunner(self)
         chosen = preferences()
         self.scans = QComboBox()
+        # a scan with a long name must not make the dock wider than the window
+        self.scans.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.scans.setMinimumContentsLength(12)
         self.scans.setToolTip("The scan to segment: an image layer with three dimensions.")
         self.network = NetworkPicker(chosen.checkpoint)
         self.device = DevicePicker(chosen.device)
