@@ -56,6 +56,8 @@ def draw(arguments: argparse.Namespace) -> None:
         ("train", source.train, "full"),
         ("test", source.test, "crop"),
     ):
+        if part not in arguments.parts:
+            continue
         out = arguments.out / "cases" / part / source.name
         for number, seed in enumerate(seeds):
             phases = [PHASES[number % 3], PHASES[(number + 1) % 3]] if part == "train" else list(PHASES)
@@ -134,6 +136,7 @@ def main() -> None:
     drawing = verbs.add_parser("cases")
     drawing.add_argument("--anatomy", type=Path)
     drawing.add_argument("--source", choices=list(SOURCES), required=True)
+    drawing.add_argument("--parts", nargs="+", default=["validation", "train", "test"])
     drawing.set_defaults(run=draw)
     training = verbs.add_parser("train")
     training.add_argument("--stage", choices=("transfer", "shipped"), required=True)
