@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from napari_kidnet.network import load_checkpoint
     from napari_kidnet.scans import Scan, read_labels, read_scan, write_labels
     from napari_kidnet.segmentation import segment
+    from napari_kidnet.training.finetuning import finetune
 
 __all__ = [
     "Scan",
     "__version__",
     "evaluate",
+    "finetune",
     "load_checkpoint",
     "read_labels",
     "read_scan",
@@ -34,6 +36,7 @@ _ROOM_OF = {
     "load_checkpoint": "network",
     "segment": "segmentation",
     "evaluate": "evaluation",
+    "finetune": "training.finetuning",
 }
 
 

@@ -19,6 +19,7 @@ from napari_kidnet.commands import (
     checkpoint,
     demo,
     evaluate,
+    finetune,
     islands,
     open_scan,
     phantom,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_parser", "main"]
 
-_VERBS = (demo, open_scan, prefer, segment, phantom, train, evaluate, islands, checkpoint)
+_VERBS = (demo, open_scan, prefer, segment, phantom, train, finetune, evaluate, islands, checkpoint)
 """In the order in which a newcomer meets them."""
 
 _CHATTY = ("nibabel", "nibabel.global", "pydicom", "tifffile", "openvino")

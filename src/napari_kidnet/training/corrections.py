@@ -73,7 +73,7 @@ class Correction:
         """SHA-256 of scan, labels and reviewed voxels."""
         digest = hashlib.sha256(self.hash.encode())
         for array in (self.labels, np.packbits(self.reviewed)):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(array.tobytes())
         return digest.hexdigest()
 
 
@@ -159,9 +159,7 @@ def check_corrections(before: Sequence[Correction], after: Sequence[Correction])
 
 def known_classes(correction: Correction) -> NDArray[np.bool_]:
     """Return which classes are among the reviewed labels, bool (class,); background always is."""
-    found: NDArray[np.bool_] = (
-        np.bincount(correction.labels[correction.reviewed], minlength=len(CLASSES)) > 0
-    )
+    found: NDArray[np.bool_] = np.bincount(correction.labels[correction.reviewed], minlength=len(CLASSES)) > 0
     found[0] = True
     return found
 
@@ -186,4 +184,5 @@ def disagreement(correction: Correction, prediction: Prediction) -> NDArray[np.b
     """Return where the person and the network before differ, bool (z, y, x)."""
     if correction.edited is not None:
         return correction.edited & correction.reviewed
-    return correction.reviewed & (prediction.labels != correction.labels)
+    differing: NDArray[np.bool_] = correction.reviewed & (prediction.labels != correction.labels)
+    return differing

@@ -30,7 +30,7 @@ from napari_kidnet.training.corrections import Correction, known_classes
 from napari_kidnet.training.patches import PatchStore, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Container, Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -129,10 +129,10 @@ class ReplayStore:
                 "write the new checkpoint elsewhere."
             ) from error
 
-    def blocks(self) -> tuple[PatchStore, list[Entry]]:
-        """Return the blocks as a store, and their entries in its order."""
+    def blocks(self, leaving: Container[str] = ()) -> tuple[PatchStore, list[Entry]]:
+        """Return the blocks as a store, and their entries in its order; those of some sources left out."""
         store = _Blocks(self.folder / "blocks", self._patch, self._spacing)
-        wanted = [each for each in self.entries if each.role == "training"]
+        wanted = [each for each in self.entries if each.role == "training" and each.source not in leaving]
         return store, [each for each in wanted if store.take(each)]
 
     def locked(self) -> list[tuple[Entry, Correction]]:
@@ -145,24 +145,29 @@ class ReplayStore:
             with np.load(path, allow_pickle=False) as file:
                 z, y, x = (float(each) for each in file["spacing"])
                 scan = Scan.from_array(file["hu"], (z, y, x), entry.name)
-                found.append((entry, Correction(entry.name, entry.source, scan, file["labels"], file["reviewed"])))
+                found.append(
+                    (entry, Correction(entry.name, entry.source, scan, file["labels"], file["reviewed"]))
+                )
         return found
 
     def has(self, source: str) -> bool:
         """Return whether something of a scan or phantom is stored."""
         return any(each.source == source for each in self.entries)
 
-    def add_phantoms(self) -> Generator[Progress, None, None]:
-        """Make the phantoms that are not there yet, one after another."""
-        missing = [each for each in PHANTOMS if not self.has(_phantom_name(each))]
+    def add_phantoms(self, locked_only: bool = False) -> Generator[Progress, None, None]:
+        """Make the phantoms that are not there yet, one after another; or only those to measure on."""
+        wanted = [each for each in PHANTOMS if each[0] >= FIRST_LOCKED_SEED or not locked_only]
+        missing = [each for each in wanted if not self.has(_phantom_name(each))]
         for number, each in enumerate(missing):
             yield Progress(number, len(missing), f"Drawing phantom {number + 1} of {len(missing)} to replay")
             self._add_phantom(*each)
 
     def add(self, correction: Correction, role: str, rng: np.random.Generator) -> None:
         """Store blocks of a scan (its role "training"), or a part of it to measure on ("validation")."""
-        if self.has(correction.hash) or not correction.reviewed.any():
+        if not correction.reviewed.any():
             return
+        # a scan that was corrected further takes the place of what it was
+        self.entries = [each for each in self.entries if each.source != correction.hash]
         known = tuple(bool(each) for each in known_classes(correction))
         if role == "validation":
             self._lock(Entry(f"scan-{correction.hash[:12]}", correction.hash, role, known), correction)
@@ -195,7 +200,9 @@ class ReplayStore:
         from napari_kidnet.phantom import PhantomSettings, make_case
 
         case = make_case(seed, PhantomSettings(phase, "crop", self._grid, None, variety))
-        entry = Entry(_phantom_name((seed, phase, variety)), _phantom_name((seed, phase, variety)), "training")
+        entry = Entry(
+            _phantom_name((seed, phase, variety)), _phantom_name((seed, phase, variety)), "training"
+        )
         if seed >= FIRST_LOCKED_SEED:
             whole = np.ones(case.scan.shape, dtype=bool)
             self._lock(
@@ -323,7 +330,7 @@ class MixedStore(PatchStore):
 
 
 def cropped(correction: Correction, edge: int = LOCKED_VOXELS) -> Correction:
-    """Return the part of a correction, at most ``edge`` voxels long, about the middle of its reviewed vessels."""
+    """Return the part of a correction, at most ``edge`` voxels long, about its reviewed vessels."""
     points = np.argwhere(correction.reviewed & (correction.labels != 0))
     if not len(points):
         points = np.argwhere(correction.reviewed)
