@@ -98,9 +98,10 @@ class Job:
         elif step.total and self._first is not None and step.done > self._first[1]:
             began, before = self._first
             left = (now - began) / (step.done - before) * (step.total - step.done)
-        self._show_in_activity(step)
         self.reported.emit(report)
         self.progressed.emit(JobProgress(step, left))
+        # Last: napari's progress lets the event loop turn, and the next report then comes in the middle.
+        self._show_in_activity(step)
 
     def _show_in_activity(self, step: Progress) -> None:
         if self._bar is None or not step.total:
