@@ -104,10 +104,20 @@ class IslandsView:
         """How many islands nobody has judged wholly."""
         return int((self.states != IslandState.DONE).sum())
 
-    def next_unreviewed(self, island: int | None, step: int = 1) -> int | None:
-        """Return the id of the next (or, with step -1, the previous) island in the order that is not done."""
+    def next_unreviewed(self, island: int | None, step: int = 1, skip: Iterable[int] = ()) -> int | None:
+        """Return the id of the next island in the order that is not done, None where there is none.
+
+        Parameters
+        ----------
+        island : int or None
+            Where to go on from; None is the start.
+        step : {1, -1}
+            Forwards or backwards; the end meets the start.
+        skip : iterable of int
+            Ids to leave out.
+        """
         rows = self.review.rows
-        waiting = self.states[rows] != IslandState.DONE
+        waiting = (self.states[rows] != IslandState.DONE) & ~np.isin(self.table.id[rows], list(skip))
         if not waiting.any():
             return None
         at = np.flatnonzero(self.table.id[rows] == island) if island is not None else rows[:0]
@@ -377,8 +387,8 @@ class IslandsSession:
 
     def _write(self, entry: Callable[[Journal], None]) -> None:
         """Write to the journal; where it fails the work goes on, and says so."""
-        if self._journal is None:
-            return
+        if self._journal is None or self.recoverable is not None:
+            return  # nothing may follow on the old entries before it is decided what becomes of them
         try:
             entry(self._journal)
         except KidnetError as error:

@@ -115,6 +115,8 @@ class IslandsDesk:
 
     def _open(self) -> None:
         layer = self._layer()
+        if layer is None:
+            return
         try:
             scan, path, context = _what_is_known(layer, self._sheet(), self._viewer())
         except KidnetError as error:

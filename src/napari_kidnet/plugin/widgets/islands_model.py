@@ -40,7 +40,7 @@ class IslandsModel(QAbstractTableModel):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self._view: IslandsView | None = None
+        self.view: IslandsView | None = None
         self._rank: NDArray[np.int64] = np.zeros(0, np.int64)
         self._rows: NDArray[np.int64] = np.zeros(0, np.int64)
         self._by = (0, Qt.SortOrder.AscendingOrder)
@@ -49,7 +49,7 @@ class IslandsModel(QAbstractTableModel):  # type: ignore[misc]
 
     def show_view(self, view: IslandsView | None) -> None:
         """Show another view; filter and order stay."""
-        self._view = view
+        self.view = view
         n = 0 if view is None else len(view.table)
         self._rank = np.zeros(n, np.int64)
         if view is not None:
@@ -63,19 +63,23 @@ class IslandsModel(QAbstractTableModel):  # type: ignore[misc]
 
     def island_at(self, row: int) -> int:
         """Return the id of the island in a row of the screen."""
-        assert self._view is not None
-        return int(self._view.table.id[self._rows[row]])
+        assert self.view is not None
+        return int(self.view.table.id[self._rows[row]])
 
     def row_of(self, island: int) -> int | None:
         """Return the row of the screen in which an island is; None where it is filtered out or gone."""
-        if self._view is None:
+        if self.view is None:
             return None
-        found = np.flatnonzero(self._view.table.id[self._rows] == island)
+        found = np.flatnonzero(self.view.table.id[self._rows] == island)
         return int(found[0]) if found.size else None
+
+    def details(self, row: int) -> str:
+        """Return what is known of an island, by its row in the table."""
+        return "" if self.view is None else _details(self.view, row)
 
     def _arrange(self) -> None:
         self.beginResetModel()
-        view = self._view
+        view = self.view
         if view is None:
             self._rows = np.zeros(0, np.int64)
         else:
@@ -106,15 +110,15 @@ class IslandsModel(QAbstractTableModel):  # type: ignore[misc]
 
     # ------------------------------------------------------------------ what Qt asks
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Return how many islands pass the filter."""
         return 0 if parent is not None and parent.isValid() else len(self._rows)
 
-    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
         """Return how many columns there are."""
         return len(COLUMNS)
 
-    def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:  # noqa: N802
+    def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:
         """Return a column's title or tooltip."""
         if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(COLUMNS):
             return None
@@ -129,7 +133,7 @@ class IslandsModel(QAbstractTableModel):  # type: ignore[misc]
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         """Return what one cell shows."""
-        view = self._view
+        view = self.view
         if view is None or not index.isValid():
             return None
         row, column = int(self._rows[index.row()]), index.column()
