@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-import napari_kidnet.phantom as phantom
 from napari_kidnet.cli import main
 from napari_kidnet.network import load_checkpoint, save_checkpoint
 from napari_kidnet.scans import write_labels, write_scan
-from tests.training.finetuning_scenes import SHAPE, checkpoint, fake_phantom, tubes
+from tests.training.finetuning_scenes import SHAPE, checkpoint, few_phantoms, tubes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +29,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr(phantom, "make_case", fake_phantom)
+    few_phantoms(monkeypatch)
     cases = tmp_path / "cases"
     cases.mkdir()
     scan, labels = tubes(1)
@@ -57,6 +56,10 @@ def test_files_in_a_checkpoint_out_and_json(place: Place, capsys: pytest.Capture
     made = load_checkpoint(place.out)
     assert made.parent == load_checkpoint(place.checkpoint).hash
     assert made.record["finetuning"]["scans"][0]["name"] == "a"
+    assert run("checkpoint", "--tree", place.out.parent) == 0
+    told_tree = capsys.readouterr().out
+    assert told_tree.startswith("- mine.safetensors")
+    assert "\n  * mine-2.safetensors" in told_tree
     assert json.loads((place.out.parent / "active.json").read_text())["active"] == place.out.name
     assert run(*words, *QUICK) == 1
     assert "never writes over" in capsys.readouterr().err
@@ -82,7 +85,7 @@ def test_own_earlier_cases_are_replayed(place: Place, tmp_path: Path) -> None:
     assert run(*words, *QUICK, "--replay", earlier) == 0
     names = {path.name for path in (tmp_path / "kidnet.replay").rglob("*")}
     assert not [name for name in names if name.startswith("phantom")]
-    assert len([name for name in names if name.startswith("scan-") and not name.endswith(".npz")]) == 16
+    assert len([name for name in names if name.startswith("scan-") and not name.endswith(".npz")]) == 4
 
 
 @pytest.mark.parametrize(

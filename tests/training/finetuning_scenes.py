@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+import napari_kidnet.phantom as phantom
 from napari_kidnet.network import Checkpoint, KidNet, KidNetSettings
 from napari_kidnet.network.checkpoint import network_weights
 from napari_kidnet.scans import Scan
+from napari_kidnet.training import replay
 from napari_kidnet.training.augmentation import Augmentation
 from napari_kidnet.training.corrections import Correction, scan_hash
 from napari_kidnet.training.finetune_settings import FinetuneSettings
 
 if TYPE_CHECKING:
+    import pytest
     from numpy.typing import NDArray
 
 SHAPE = (24, 32, 32)
@@ -32,6 +35,7 @@ def tubes(seed: int, shift_hu: int = 0) -> tuple[Scan, NDArray[np.uint8]]:
         inside = (y - at) ** 2 + (x - 10 - 2 * np.sin(z / 5 + seed)) ** 2 < 7
         labels[inside] = each
         hu[inside] += value - 40 + shift_hu
+    hu[:, :, -4:] = -1000  # air: a file without any is not taken for HU
     return Scan.from_array(hu.astype(np.int16), (1.0, 1.0, 1.0), f"scan{seed}"), labels
 
 
@@ -76,3 +80,10 @@ class FakePhantom:
 
 def fake_phantom(seed: int, settings: object = None) -> FakePhantom:
     return FakePhantom(*tubes(seed + 100))
+
+
+def few_phantoms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make one phantom to replay and one to measure on, and few blocks of a scan: all in a moment."""
+    monkeypatch.setattr(phantom, "make_case", fake_phantom)
+    monkeypatch.setattr(replay, "PHANTOMS", ((0, "arterial", "typical"), (500, "arterial", "typical")))
+    monkeypatch.setattr(replay, "BLOCKS_OF_SCAN", 2)

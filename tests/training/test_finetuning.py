@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-import napari_kidnet.phantom as phantom
 from napari_kidnet.errors import CheckpointError, KidnetError, LabelsError, OutputError, SettingsError
 from napari_kidnet.network import load_checkpoint, save_checkpoint
+from napari_kidnet.progress import Progress
 from napari_kidnet.training import finetuning
 from napari_kidnet.training.finetuning import FinetuneProgress, FinetuneResult, finetune, finetune_steps
 from napari_kidnet.training.guard import Figures, Guard
@@ -23,9 +23,10 @@ from napari_kidnet.training.patches import PatchStore
 from napari_kidnet.training.replay import MixedStore
 from napari_kidnet.training.tuner import Tuner
 from napari_kidnet.training.weighting import DynamicWeighting
-from tests.training.finetuning_scenes import SHAPE, checkpoint, correction, fake_phantom, quick, tubes
+from tests.training.finetuning_scenes import SHAPE, checkpoint, correction, few_phantoms, quick, tubes
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from napari_kidnet.training.corrections import Correction
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def phantoms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phantom, "make_case", fake_phantom)
+    few_phantoms(monkeypatch)
 
 
 def mixed(each: Correction, tmp_path: Path, edited_share: float = 0.0) -> MixedStore:
@@ -154,13 +155,35 @@ def test_cancelling_changes_nothing_and_other_settings_do_not_go_on_from_it(tmp_
         finetune(checkpoint(), [correction(1)], tmp_path / "b.safetensors", other)
 
 
+def test_cancelled_while_measuring_it_measures_the_next_time(tmp_path: Path) -> None:
+    settings = quick(validations=2)
+    steps = finetune_steps(checkpoint(), [correction(1)], tmp_path / "b.safetensors", settings)
+    for step in steps:
+        if step.done == 2 and step.what.startswith("Measuring"):
+            break
+    steps.close()
+    told, result = drained(
+        finetune_steps(checkpoint(), [correction(1)], tmp_path / "b.safetensors", settings)
+    )
+    begun = next(number for number, each in enumerate(told) if each.done == 3)
+    assert any(each.done == 2 and each.what.startswith("Measuring on") for each in told[:begun])
+    assert result.activated
+
+
+def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(LabelsError):
+        finetune(
+            checkpoint(), [correction(1, np.zeros(SHAPE, dtype=bool))], tmp_path / "b.safetensors", quick()
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_stopping_keeps_the_best_so_far(tmp_path: Path) -> None:
     steps = finetune_steps(checkpoint(), [correction(1)], tmp_path / "b.safetensors", quick(steps=50))
     while next(steps).done < 2:
         pass
-    with pytest.raises(StopIteration) as stop:
-        steps.send("stop")
-    result = stop.value.value
+    assert steps.send("stop").done == 2
+    _, result = drained(steps)
     assert load_checkpoint(result.candidate).record["finetuning"]["steps"] == 2
 
 
@@ -352,11 +375,12 @@ def test_a_worse_network_is_a_candidate_and_the_old_one_stays(
     save_checkpoint(first, checkpoint())
     own = load_checkpoint(first).hash
 
-    def measure(self: object, asked: object) -> Figures:
+    def measure(self: object, asked: object) -> Generator[Progress, None, Figures]:
+        yield Progress(0, 1, "measuring")
         value = 0.8 if getattr(asked, "parent", None) is None else 0.7
         return Figures({"artery": value}, value, value, None, 0)
 
-    monkeypatch.setattr(Guard, "measure", measure)
+    monkeypatch.setattr(Guard, "measure_steps", measure)
     result = finetune(first, [correction(1)], tmp_path / "b.safetensors", quick(largest_drop=0.02))
     assert not result.activated
     assert "0.800" in result.reason

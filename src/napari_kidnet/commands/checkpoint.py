@@ -22,18 +22,28 @@ def declare(verbs: Any) -> None:
         description="Show a checkpoint's card: network, classes, input, training, lineage.",
     )
     verb.add_argument("file", nargs="?", type=Path, metavar="F", help="default: the shipped checkpoint")
+    verb.add_argument("--tree", type=Path, metavar="DIR", help="instead: a folder's checkpoints as a tree")
     verb.add_argument("--json", action="store_true", help="the card as JSON on standard output")
     verb.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    card = _card(options.file)
     console = Console()
+    if options.tree is not None:
+        console.say(_tree(options.tree))
+        return 0
+    card = _card(options.file)
     if options.json:
         console.say(json.dumps(card, indent=2, ensure_ascii=False, default=str))
     else:
         console.say(_in_words(card))
     return 0
+
+
+def _tree(folder: Path) -> str:
+    from napari_kidnet.training.lineage import describe_tree, lineage
+
+    return describe_tree(lineage(folder)) or f"{folder} holds no checkpoint."
 
 
 def _card(file: Path | None) -> dict[str, Any]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator
 
+    from napari_kidnet.training.finetune_run import FinetuneResult, Replay
     from napari_kidnet.training.finetune_settings import FinetuneSettings
-    from napari_kidnet.training.finetuning import FinetuneResult
 
 __all__ = ["declare"]
 
@@ -86,7 +86,9 @@ def _run(options: argparse.Namespace) -> int:
     from napari_kidnet.training.finetuning import finetune_steps
 
     settings = _settings(options)
-    replay = None if options.no_replay else "beside" if earlier is None else earlier
+    replay: Replay = "beside" if earlier is None else earlier
+    if options.no_replay:
+        replay = None
     steps = finetune_steps(
         options.checkpoint, cases, options.out, settings, replay, resume=not options.restart
     )

@@ -174,19 +174,20 @@ class FinetuneRun:
         }
         self.tuner = Tuner(parent, store, settings, identity, distil=replay is None)
         self._began -= self.tuner.resume(self._state)
-        yield self._telling("Measuring the checkpoint before")
-        self.before = self._measure(parent, "before")
+        yield from self._measure_before()
 
     def train(self) -> Generator[FinetuneProgress, object, None]:
         """Do the steps, measuring on the way."""
         tuner = self.tuner
         if tuner.notes.get("ended"):
             return
+        if self._due() and tuner.notes.get("judged") != tuner.done:
+            yield from self._judge()  # it was cancelled in the middle of this
         with closing(tuner.batches(self._steps_that_fit)) as batches:
             try:
                 for batch in batches:
                     step = tuner.step(batch)
-                    figures = self._judge() if self._due() else None
+                    figures = (yield from self._judge()) if self._due() else None
                     if figures is not None or tuner.done % self._settings.save_every == 0:
                         self._save()
                     told = self._telling(f"Fine-tuning ({tuner.where})")
@@ -204,7 +205,7 @@ class FinetuneRun:
             finally:
                 self._save()
         if tuner.notes.get("judged") != tuner.done:
-            self._judge()
+            yield from self._judge()
         tuner.notes["ended"] = True
         self._save()
 
@@ -253,17 +254,27 @@ class FinetuneRun:
         # a class that somebody labels in one of the scans is looked for in all of them
         return [together for _ in found.corrections]
 
-    def _measure(self, checkpoint: Checkpoint, note: str) -> Figures:
-        if note in self.tuner.notes:
-            return Figures(**self.tuner.notes[note])
-        began = time.monotonic()
-        figures = self.guard.measure(checkpoint)
-        self.tuner.notes |= {note: figures.as_dict(), "measuring": time.monotonic() - began}
-        return figures
+    def _measure_before(self) -> Generator[FinetuneProgress, object, None]:
+        notes = self.tuner.notes
+        if "before" not in notes:
+            began = time.monotonic()
+            figures = yield from self._measure(self._parent)
+            notes |= {"before": figures.as_dict(), "measuring": time.monotonic() - began}
+        self.before = Figures(**notes["before"])
 
-    def _judge(self) -> Figures:
+    def _measure(self, checkpoint: Checkpoint) -> Generator[FinetuneProgress, object, Figures]:
+        steps = self.guard.measure_steps(checkpoint)
+        while True:
+            try:
+                told = next(steps)
+            except StopIteration as stop:
+                figures: Figures = stop.value
+                return figures
+            yield self._telling(told.what)
+
+    def _judge(self) -> Generator[FinetuneProgress, object, Figures]:
         tuner = self.tuner
-        figures = self.guard.measure(tuner.checkpoint(self._about(None), self._ancestry()))
+        figures = yield from self._measure(tuner.checkpoint(self._about(None), self._ancestry()))
         worth = _worth(figures, self.before)
         # the file first: notes never name a best that is not there
         if "best" not in tuner.notes or worth > tuner.notes["best_worth"]:

@@ -118,8 +118,7 @@ class FinetuneSettings:
         """Return the edge of the patches, voxels: that of the checkpoint's training unless one is set."""
         if self.patch_voxels is not None:
             return self.patch_voxels
-        trained = checkpoint.record.get("settings")
-        known = trained.get("patch_voxels") if isinstance(trained, dict) else None
+        known = self._trained(checkpoint).get("patch_voxels")
         multiple = checkpoint.network.multiple
         if isinstance(known, int) and known >= 2 * multiple and known % multiple == 0:
             return known
@@ -159,6 +158,7 @@ class FinetuneSettings:
             learning_rate=self.learning_rate,
             warm_up=self.warm_up,
             clip_norm=self.clip_norm,
+            free_share=self._trained(checkpoint).get("free_share"),
             freeze_norm=0.0,  # statistics of two patches would spoil those of a whole training
             augmentation=self.augmentation,
             precision=self.precision,
@@ -170,11 +170,17 @@ class FinetuneSettings:
 
     def extra_losses(self, checkpoint: Checkpoint) -> ExtraLosses:
         """Return the further losses that the checkpoint was trained with; none when strict."""
-        trained = checkpoint.record.get("settings")
-        if self.strict or not isinstance(trained, dict):
+        trained = self._trained(checkpoint)
+        if self.strict:
             return ExtraLosses()
         names = ("dice", "skeleton_recall", "deep_supervision")
         return ExtraLosses(**{name: float(trained.get(name) or 0.0) for name in names})
+
+    @staticmethod
+    def _trained(checkpoint: Checkpoint) -> dict[str, Any]:
+        """Return the settings that the checkpoint was trained with, as far as it says so."""
+        found = checkpoint.record.get("settings")
+        return found if isinstance(found, dict) else {}
 
     def as_dict(self) -> dict[str, Any]:
         """Return all that decides the result, as plain values for a checkpoint's record."""

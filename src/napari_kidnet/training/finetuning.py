@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_kidnet.errors import OutputError
+from napari_kidnet.errors import KidnetError, OutputError
 from napari_kidnet.network.checkpoint import Checkpoint, load_checkpoint
 from napari_kidnet.network.header import read_checkpoint_header
 from napari_kidnet.scans.writing import ensure_writable
@@ -106,6 +106,10 @@ def finetune_steps(
         yield from run.prepare(cases, replay)
         yield from run.train()
         result = run.conclude()
+    except KidnetError:
+        if not any(work.glob("*.safetensors")):
+            shutil.rmtree(work, ignore_errors=True)  # refused before anything was learned
+        raise
     finally:
         torch.set_num_threads(threads)
     if not result.activated and not isinstance(checkpoint, Checkpoint | None):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from napari_kidnet.classes import VESSELS
+from napari_kidnet.progress import Progress, drain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -92,12 +93,17 @@ class Guard:
 
     def measure(self, checkpoint: Checkpoint) -> Figures:
         """Return the figures of a checkpoint at its own sensitivity."""
+        return drain(self.measure_steps(checkpoint))
+
+    def measure_steps(self, checkpoint: Checkpoint) -> Generator[Progress, object, Figures]:
+        """Measure, reporting each case before it is segmented, so that a person can cancel in between."""
         from napari_kidnet.segmentation import SegmentSettings, segment
 
         settings = SegmentSettings(device=self._device, engine="torch", threads=self._threads)
         scores = np.full((len(self._cases), len(VESSELS)), np.nan)
         extra = 0
-        for row, case in zip(scores, self._cases, strict=True):
+        for number, (row, case) in enumerate(zip(scores, self._cases, strict=True)):
+            yield Progress(number, len(self), f"Measuring on {case.correction.name}")
             found = segment(case.correction.scan, checkpoint, settings)
             row[:] = _f1(found, case.correction)
             extra += _islands_to_delete(found, case.correction)
