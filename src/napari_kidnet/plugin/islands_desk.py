@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_kidnet.errors import KidnetError
 from napari_kidnet.islands import Context
@@ -84,6 +85,8 @@ class IslandsDesk:
 
     def do(self, make: Callable[[IslandsSession], Steps]) -> None:
         """Do something after all that waits: ``lambda s: s.undo_steps()``."""
+        if self._closed:
+            return
         self._queue.append(lambda: make(cast(IslandsSession, self.session)))
         self._next()
 
@@ -201,7 +204,8 @@ class IslandsDesk:
         if self.session is None or layer is None:
             return
         flat = np.unique(np.concatenate([_voxels_of(atom, layer.data.shape) for atom in event.value]))
-        self.do(lambda session: session.absorb_steps(flat))
+        # napari tells of `data_setitem` before it writes; after this turn of the event loop it has.
+        QTimer.singleShot(0, lambda: self.do(lambda session: session.absorb_steps(flat)))
 
     def _on_machine(self, box: Any) -> None:
         self._machine_wrote = True

@@ -74,6 +74,7 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         self._canvas: IslandCanvas | None = None
         self._selected: int | None = None
         self._answered: set[int] = set()  # acted on, but the worker has not come to it yet
+        self._outlined: tuple[int | None, int] | None = None
         self._bridge: Bridge | None = None
         self.is_closed = False
         self.model = IslandsModel()
@@ -211,7 +212,7 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
             self._desk.told.disconnect(self._tell, missing_ok=True)
         if self._canvas is not None:
             self._canvas.close()
-        self._desk = self._canvas = self._selected = self._bridge = None
+        self._desk = self._canvas = self._selected = self._bridge = self._outlined = None
         self._answered.clear()
 
     # ------------------------------------------------------------------ show
@@ -295,11 +296,14 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         if view is None or self._canvas is None:
             return
         row = view.table.row_of(island) if there and island is not None else None
-        self._canvas.outline(view.table, row)
         if row is not None and go:
             self._canvas.go_to(view.table, row)
         self._show_details(view, row)
         self._select_row()
+        shape = None if row is None else (island, int(view.table.voxels[row]))
+        if shape != self._outlined:  # to draw it costs more than all the rest
+            self._outlined = shape
+            self._canvas.outline(view.table, row)
 
     def _select_row(self) -> None:
         row = None if self._selected is None else self.model.row_of(self._selected)
