@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_kidnet.classes import VESSELS, VesselClass
 
@@ -15,14 +15,14 @@ class Legend(QWidget):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
+        # its word-wrapped neighbours would squeeze it
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(2)
         grid.setColumnStretch(1, 1)
         self._volumes: dict[str, QLabel] = {}
-        height = self.fontMetrics().height() + 4
         for row, each in enumerate(VESSELS):
-            grid.setRowMinimumHeight(row, height)  # word-wrapped neighbours would squeeze it
             volume = QLabel("–")
             volume.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             volume.setToolTip(f"Volume that is labelled {each.title.lower()}, in millilitres.")

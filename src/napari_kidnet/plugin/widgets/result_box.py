@@ -24,6 +24,7 @@ class ResultBox(QWidget):  # type: ignore[misc]
         super().__init__()
         self._where = QLabel("No labels yet.")
         self._where.setWordWrap(True)
+        self._where.setMinimumHeight(3 * self.fontMetrics().height())
         self.save = QPushButton("Save …")
         self.save.setToolTip(
             "Save the labels as NIfTI on the scan's own grid, for ITK-SNAP, 3D Slicer and others."

@@ -92,11 +92,11 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         inside.addWidget(self.result)
         content = QWidget()
         column = QVBoxLayout(content)
-        column.setAlignment(Qt.AlignmentFlag.AlignTop)
         column.addLayout(choices)
         column.addWidget(self.run_bar)
         column.addWidget(labels)
         column.addWidget(self.prefer)
+        column.addStretch(1)  # an aligned layout would cut word-wrapped labels off
         scroll = QScrollArea()  # on a small screen the dock is shorter than all of this
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
