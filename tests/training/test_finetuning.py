@@ -388,3 +388,59 @@ def test_a_worse_network_is_a_candidate_and_the_old_one_stays(
     assert load_checkpoint(result.candidate).parent == own
     assert active_checkpoint(tmp_path) == first
     assert json.loads((tmp_path / "active.json").read_text())["hash"] == own
+
+
+# --- what it is for ---
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that has learned a little."""
+    path = tmp_path_factory.mktemp("learned") / "first.safetensors"
+    start = checkpoint()
+    start = replace(start, schema=start.schema | {"V": [0.9, 0.035, 0.035, 0.03]})
+    with pytest.MonkeyPatch.context() as patching:
+        few_phantoms(patching)
+        result = finetune(start, [correction(1)], path, quick(steps=60, learning_rate=1e-2, save_every=100))
+    assert result.after.mean_f1 > result.before.mean_f1 + 0.2
+    return path
+
+
+def test_exchanged_classes_are_caught_and_the_old_checkpoint_stays(learned: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first.safetensors"
+    shutil.copy(learned, first)
+    exchanged = correction(2)
+    exchanged = replace(exchanged, labels=np.array([0, 2, 1, 3], np.uint8)[exchanged.labels])
+    settings = quick(steps=20, learning_rate=1e-2, largest_drop=0.02)
+    result = finetune(first, [exchanged], tmp_path / "second.safetensors", settings, replay=None)
+    assert not result.activated
+    assert "stays active" in result.reason
+    assert active_checkpoint(tmp_path) == first
+
+
+def test_vessels_nobody_reviewed_are_not_erased(learned: Path, tmp_path: Path) -> None:
+    """One half was reviewed, and the vessels of the other one are not labelled."""
+    from napari_kidnet.segmentation import SegmentSettings, segment
+
+    half_way = SHAPE[0] // 2
+    reviewed = np.zeros(SHAPE, dtype=bool)
+    reviewed[:half_way] = True
+    whole = correction(2)
+    half_done = replace(whole, reviewed=reviewed, labels=np.where(reviewed, whole.labels, 0).astype(np.uint8))
+    settings = quick(steps=30, learning_rate=3e-3)
+
+    def recall(made: Path) -> float:
+        wish = SegmentSettings(device="cpu", engine="torch", threads=1)
+        found = segment(whole.scan, load_checkpoint(made), wish)[half_way:]
+        truth = whole.labels[half_way:]
+        return float((found[truth > 0] == truth[truth > 0]).mean())
+
+    def after(case: Correction, name: str) -> float:
+        return recall(finetune(learned, [case], tmp_path / name, settings, replay=None).candidate)
+
+    before = recall(learned)
+    partial = after(half_done, "partial.safetensors")
+    as_if_all = after(replace(half_done, reviewed=np.ones(SHAPE, dtype=bool)), "all.safetensors")
+    assert before > 0.4
+    assert partial > before - 0.02
+    assert as_if_all < partial - 0.03
