@@ -435,8 +435,9 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         if view is None or not ids:
             return
         self._answered.update(ids)
-        self._edit(lambda session: make(session, ids))
+        # First the view, while no worker wants the interpreter, too: it then takes half as long.
         self.select(view.next_unreviewed(ids[-1], 1, self._answered))
+        self._edit(lambda session: make(session, ids))
 
     def _edit(self, make: Callable[[IslandsSession], Edit]) -> None:
         self._do(lambda session: session.edit_steps(make))
