@@ -269,6 +269,8 @@ def _groups(channels: int) -> int:
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        if module.weight.is_meta:  # only shapes are asked for; drawing them would import a second of PyTorch
+            return
         nn.init.kaiming_normal_(module.weight, a=SLOPE, nonlinearity="leaky_relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
