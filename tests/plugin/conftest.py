@@ -21,6 +21,7 @@ class FakeNetwork:
 
     def __init__(self) -> None:
         self.tile = 24
+        self.begun = 0
         self.closed = 0
         self.settings = []
         self.fails_with: BaseException | None = None
@@ -59,6 +60,7 @@ class FakeNetwork:
         )
         labels = np.zeros(scan.shape, np.uint8)
         try:
+            self.begun += 1
             yield SegmentProgress(0, len(boxes), "Segmenting (fake)")
             if self.fails_with is not None:
                 raise self.fails_with

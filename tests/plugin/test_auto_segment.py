@@ -76,6 +76,7 @@ def test_removing_a_layer_cancels_its_job(viewer, network, scan_file, idle, qtbo
     network.hold()
     image = open_(viewer, scan_file)
     qtbot.waitUntil(lambda: bool(labels_of(viewer)), timeout=5000)
+    qtbot.waitUntil(lambda: network.begun > 0, timeout=5000)  # work that has not begun has nothing to close
     viewer.layers.remove(image if which == "image" else labels_of(viewer)[0])
     idle(viewer)
     assert network.closed == 1
@@ -88,6 +89,7 @@ def test_a_window_that_is_closed_while_it_works(make_napari_viewer, network, pre
     image = open_(viewer, scan_file)
     controller = Controller.of(viewer)
     qtbot.waitUntil(lambda: controller.running_on(image), timeout=5000)
+    qtbot.waitUntil(lambda: network.begun > 0, timeout=5000)
     viewer.close()
     qtbot.waitUntil(lambda: not controller.is_running, timeout=5000)
     assert network.closed == 1
