@@ -52,7 +52,7 @@ def test_a_card_says_what_a_person_chooses_by(checkpoint):
 
 def test_a_fine_tuned_one_on_its_own_grid(checkpoint):
     facts = read_card(checkpoint(parent="abc", spacing=None, record={})).facts
-    assert facts[1:] == ("works on the scan's own grid", "fine-tuned")
+    assert facts[1:] == ("works on the scan's own grid", "continues an earlier one")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", b"\x80\x04 a pickle", b"short"])

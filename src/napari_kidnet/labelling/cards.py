@@ -79,5 +79,5 @@ def _facts_of(entries: Mapping[str, Any]) -> list[str]:
         if shown:
             facts.append("validation F1: " + ", ".join(shown))
     if entries["parent"]:
-        facts.append("fine-tuned")
+        facts.append("continues an earlier one")
     return facts
