@@ -1,12 +1,15 @@
-"""Train the checkpoint that is shipped: draw the phantoms, then train in two stages.
+"""Train the checkpoint that is shipped: draw the phantoms, then train in stages.
 
     python scripts/train_default_checkpoint.py cases --anatomy DIR --out runs/default --source procedural
     python scripts/train_default_checkpoint.py train --out runs/default --stage transfer
+    python scripts/train_default_checkpoint.py train --out runs/default --stage reverse
     python scripts/train_default_checkpoint.py train --out runs/default --stage shipped
+    python scripts/train_default_checkpoint.py train --out runs/default --stage longer
 
-DIR holds the two label maps named in docs/checkpoint.md. Stage ``transfer`` never sees the SPL map: its
-figures on that map say whether the recipe carries over to a body it does not know. Stage ``shipped`` goes on
-from there with all sources. An interrupted stage goes on where it stopped.
+DIR holds the two label maps named in docs/checkpoint.md. Stage ``transfer`` never sees the SPL map, and stage
+``reverse`` sees nothing else: their figures on what each has not seen say whether the recipe carries over to a
+body it does not know. Stage ``shipped`` goes on from ``transfer`` with all sources, and ``longer`` from there.
+An interrupted stage goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -34,11 +37,30 @@ class Source:
 
 
 SOURCES = {
-    "procedural": Source("procedural", None, range(0, 45), range(500, 502), range(1000, 1004)),
-    "spl": Source("spl", "spl_abdomen_labels", range(100, 145), range(600, 602), range(1100, 1104)),
-    "torso": Source("torso", "ct_abdomen_3mm_labels", range(200, 235), range(700, 702), range(1200, 1204)),
+    "procedural": Source("procedural", None, range(0, 60), range(500, 502), range(1000, 1004)),
+    "spl": Source("spl", "spl_abdomen_labels", range(100, 160), range(600, 602), range(1100, 1104)),
+    "torso": Source("torso", "ct_abdomen_3mm_labels", range(200, 270), range(700, 702), range(1200, 1204)),
 }
 PHASES = ("arterial", "venous", "excretory")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of training: on which sources, going on from which stage, and how fast it learns."""
+
+    sources: tuple[str, ...]
+    after: str | None = None
+    learning_rate: float = 2e-3
+    freeze_norm: float = 0.4
+    ema: float = 0.0
+
+
+STAGES = {
+    "transfer": Stage(("procedural", "torso")),
+    "reverse": Stage(("spl",)),
+    "shipped": Stage(tuple(SOURCES), after="transfer", learning_rate=1.5e-3),
+    "longer": Stage(tuple(SOURCES), after="shipped", learning_rate=1.5e-3, freeze_norm=0.2, ema=0.998),
+}
 
 
 def draw(arguments: argparse.Namespace) -> None:
@@ -89,23 +111,24 @@ def train(arguments: argparse.Namespace) -> None:
     from napari_kidnet.training import TrainInputs, TrainSettings, train_steps
 
     root = arguments.out / "cases"
-    names = ["procedural", "torso"] if arguments.stage == "transfer" else list(SOURCES)
-    cases = [case for name in names for case in list_cases(root / "train" / name)]
-    validation = [case for name in names for case in list_cases(root / "validation" / name)]
+    stage = STAGES[arguments.stage]
+    cases = [case for name in stage.sources for case in list_cases(root / "train" / name)]
+    validation = [case for name in stage.sources for case in list_cases(root / "validation" / name)]
     patches = store(arguments.out)
     for case in cases:
         patches.add_files(case)
         print("ready", case.name, flush=True)
     before = None
-    if arguments.stage == "shipped":
-        before = load_checkpoint(arguments.out / "transfer.safetensors")
+    if stage.after is not None:
+        before = load_checkpoint(arguments.start or arguments.out / f"{stage.after}.safetensors")
     settings = TrainSettings(
         network=KidNetSettings(base=12, levels=5, max_channels=128, norm="batch"),
         steps=arguments.steps,
         spacing=SPACING_MM,
-        learning_rate=2e-3 if before is None else 1.5e-3,
+        learning_rate=stage.learning_rate,
         dice=1.0,
-        freeze_norm=0.4,
+        freeze_norm=stage.freeze_norm,
+        ema=stage.ema,
         seed=20261123,
         save_every=200,
         validate_every=arguments.validate_every,
@@ -139,10 +162,11 @@ def main() -> None:
     drawing.add_argument("--parts", nargs="+", default=["validation", "train", "test"])
     drawing.set_defaults(run=draw)
     training = verbs.add_parser("train")
-    training.add_argument("--stage", choices=("transfer", "shipped"), required=True)
+    training.add_argument("--stage", choices=list(STAGES), required=True)
     training.add_argument("--steps", type=int, default=3000)
     training.add_argument("--validate-every", type=int, default=500)
     training.add_argument("--threads", type=int)
+    training.add_argument("--start", type=Path, help="a checkpoint to go on from, in place of the stage before")
     training.set_defaults(run=train)
     for each in (drawing, training):
         each.add_argument("--out", type=Path, required=True)
