@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from napari_kidnet.errors import SettingsError
 from napari_kidnet.phantom.cases import PhantomSettings, make_case, make_renderings, phantom_steps, write_case
+from napari_kidnet.phantom.physics import PhysicsSettings
 from napari_kidnet.progress import Progress
 from napari_kidnet.scans import list_cases, read_labels, read_scan
 
@@ -65,6 +67,16 @@ def test_thick_slices_keep_labels_on_the_scans_grid():
     assert case.scan.spacing == (4.0, 2.0, 2.0)
     assert case.record["physics"]["thick"] == 3
     assert case.truth.shape == case.scan.shape
+
+
+def test_a_scanner_may_be_given():
+    noisy = PhysicsSettings(noise_hu=30.0, grain_mm=0.5)
+    clean = replace(noisy, noise_hu=2.0)
+    made = [make_case(5, PhantomSettings(spacing=(4.0, 2.0, 2.0), physics=each)) for each in (noisy, clean)]
+    assert made[0].record["physics"] == asdict(replace(noisy, thick=3))
+    np.testing.assert_array_equal(made[0].truth, made[1].truth)
+    apart = made[0].scan.hu.astype(float) - made[1].scan.hu
+    assert 25 < apart.std() < 45
 
 
 def test_a_written_case_is_read_back(tmp_path, renderings):

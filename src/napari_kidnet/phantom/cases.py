@@ -12,7 +12,7 @@ import numpy as np
 from napari_kidnet.errors import SettingsError
 from napari_kidnet.phantom.anatomy_map import LabelMap, deformed_anatomy
 from napari_kidnet.phantom.annotation import human_annotation
-from napari_kidnet.phantom.physics import acquire, draw_physics, draw_spacing
+from napari_kidnet.phantom.physics import PhysicsSettings, acquire, draw_physics, draw_spacing
 from napari_kidnet.phantom.structures import Anatomy, kidneys_of, truth_of
 from napari_kidnet.phantom.tissue import PHASES, Phase, TissueSettings, paint
 from napari_kidnet.progress import Progress
@@ -45,6 +45,8 @@ class PhantomSettings:
         A real person's label map to deform; None draws an anatomy of its own.
     variety : "typical" or "wide"
         As the literature has it, or far beyond, for training.
+    physics : PhysicsSettings or None
+        The scanner's image quality; None draws it. How many slices are averaged follows from the spacing.
     """
 
     phase: Phase = "arterial"
@@ -52,6 +54,7 @@ class PhantomSettings:
     spacing: tuple[float, float, float] | None = None
     label_map: LabelMap | None = None
     variety: Literal["typical", "wide"] = "typical"
+    physics: PhysicsSettings | None = None
 
     def __post_init__(self) -> None:
         if self.phase not in PHASES:
@@ -126,7 +129,10 @@ def make_renderings(seed: int, settings: PhantomSettings, phases: Sequence[Phase
     cases = []
     for number, phase in enumerate(phases):
         own = np.random.default_rng([seed, 2, number, PHASES.index(phase)])
-        quality = draw_physics(own, settings.variety, thick)
+        if settings.physics is None:
+            quality = draw_physics(own, settings.variety, thick)
+        else:
+            quality = replace(settings.physics, thick=thick)
         painted = paint(anatomy, phase, own, TissueSettings(settings.variety))
         hu = acquire(painted, anatomy.spacing, own, quality)
         del painted
