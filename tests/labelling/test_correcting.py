@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from napari_kidnet.errors import LabelsError
 from napari_kidnet.islands import (
     IslandState,
+    accept_box,
     accept_bridges,
     accept_islands,
     delete,
@@ -19,7 +20,19 @@ from napari_kidnet.islands import (
     keep_largest,
     relabel,
 )
-from napari_kidnet.labelling.correcting import journal_path, open_islands, reviewed_path
+from napari_kidnet.labelling.correcting import (
+    above,
+    accept_above,
+    discard_steps,
+    journal_path,
+    kidneys_steps,
+    labels_before,
+    open_islands,
+    preview_steps,
+    restore_steps,
+    reviewed_path,
+    saved_elsewhere_steps,
+)
 from napari_kidnet.scans import Scan, read_labels, write_labels
 
 
@@ -180,7 +193,7 @@ def test_work_survives_a_crash_and_asks_once(tmp_path):
     assert second.recoverable.actions == 1
     with pytest.raises(LabelsError, match="restore or discard"):
         second.run(second.edit_steps(lambda s: delete(s.known, s.view.table, [1])))
-    second.run(second.restore_steps())
+    second.run(restore_steps(second))
     assert np.array_equal(again, labels)
     here, there = (each.view.table for each in (session, second))
     (flagged,), (was,) = second.flagged, session.flagged
@@ -191,7 +204,7 @@ def test_work_survives_a_crash_and_asks_once(tmp_path):
     second._journal.close()
 
     third = opened(vessels(), path)
-    third.run(third.discard_steps())
+    third.run(discard_steps(third))
     assert np.array_equal(third.labels, vessels())
     third.close()
     assert not journal_path(path).exists()
@@ -205,7 +218,7 @@ def test_a_prediction_that_was_never_saved_is_restored_whole(tmp_path):
     session._journal.close()
     empty = np.zeros_like(labels)
     second = opened(empty, path)
-    second.run(second.restore_steps())
+    second.run(restore_steps(second))
     assert np.array_equal(empty, labels)
     second.close()
 
@@ -299,8 +312,104 @@ def test_any_work_undone_is_no_work(actions):
             session.run(session.edit_steps(make))
         assert same_islands(session.view.table, labels)
         assert np.array_equal(session.known, labels)
-        assert session._judged == np.count_nonzero(session.states)
+        assert session._judged.voxels == np.count_nonzero(session.states)
     while session.history.done:
         session.run(session.undo_steps())
     assert np.array_equal(labels, vessels((12, 20, 30)))
     assert not session.states.any()
+
+
+def test_a_preview_shows_and_does_nothing():
+    labels = vessels()
+    session = opened(labels)
+    ghosts = []
+    session.events.ghost.connect(ghosts.append)
+    session.run(preview_steps(session, lambda s: delete(s.known, s.view.table, [blob(s)])))
+    (ghost,) = ghosts
+    assert ghost.voxels == 4
+    assert np.array_equal(labels, vessels())
+    assert not session.history.done
+
+
+def test_the_labels_before_are_those_that_were_opened_or_predicted():
+    labels = vessels()
+    session = opened(labels)
+    session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
+    session.run(session.edit_steps(lambda s: keep_largest(s.known, s.view.table, 1)))
+    assert np.array_equal(labels_before(session), vessels())
+    labels[11, 1, 1] = 2
+    session.run(session.absorb_steps(by="model"))
+    predicted = labels.copy()
+    session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
+    assert np.array_equal(labels_before(session), predicted)
+    assert not np.array_equal(labels, predicted)
+
+
+def test_all_bridges_above_a_confidence_are_one_step():
+    labels = vessels()
+    session = opened(labels)
+    session.run(session.propose_steps())
+    sure = [each.confidence for each in session.view.bridges]
+    assert sure
+    assert len(above(session.view.bridges, max(sure))) == 1
+    session.run(session.edit_steps(lambda s: accept_above(s, 0.0)))
+    assert not session.view.bridges
+    session.run(session.undo_steps())
+    assert np.array_equal(labels, vessels())
+
+
+def test_the_kidneys_beside_the_labels_are_counted(tmp_path):
+    labels = vessels()
+    kidneys = np.zeros_like(labels)
+    kidneys[0:4, 10:20, 0:10] = 1
+    kidneys[8:12, 10:20, 15:30] = 2
+    write_labels(tmp_path / "case_kidneys.nii.gz", kidneys, scan_of(labels))
+    session = opened(labels, tmp_path / "case_labels.nii.gz")
+    assert session.view.kidney_percent == 0
+    assert session.view.table.touches_kidney.any()
+    session.run(session.edit_steps(lambda s: accept_box(s.states, (slice(0, 4), slice(0, 20), slice(0, 10)))))
+    session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
+    inside = np.count_nonzero(session.states[kidneys != 0])
+    assert session.view.kidney_percent == pytest.approx(100 * inside / np.count_nonzero(kidneys))
+    session.run(session.undo_steps())
+    session.run(session.undo_steps())
+    assert session.view.kidney_percent == 0
+    session.close()
+
+
+def test_a_drawn_box_is_counted_and_without_one_nothing_is_said():
+    session = opened(vessels())
+    assert session.view.kidney_percent is None
+    session.run(session.edit_steps(lambda s: accept_box(s.states, np.s_[0:6, :, :])))
+    said = session.run(kidneys_steps(session, [(slice(4, 8), slice(0, 5), slice(0, 30))]))
+    assert session.view.kidney_percent == 50
+    assert "50.0 %" in said
+
+
+def test_kidneys_on_another_grid_are_told(tmp_path):
+    other = np.ones((4, 4, 4), np.uint8)
+    write_labels(tmp_path / "case_kidneys.nii.gz", other, scan_of(other))
+    session = opened(vessels(), tmp_path / "case_labels.nii.gz")
+    assert "case_kidneys" in session.warning
+    assert session.view.kidney_percent is None
+    session.close()
+
+
+def test_what_was_saved_elsewhere_is_no_other_labels_for_the_journal(tmp_path):
+    path = tmp_path / "case_labels.nii.gz"
+    labels = vessels()
+    write_labels(path, labels, scan_of(labels))
+    session = opened(labels, path)
+    session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
+    write_labels(path, labels, scan_of(labels))  # by another widget
+    session.run(saved_elsewhere_steps(session))
+    assert session.unsaved == 0
+    assert np.array_equal(read_labels(reviewed_path(path), scan_of(labels)), session.states != 0)
+    session.run(session.edit_steps(lambda s: keep_largest(s.known, s.view.table, 1)))
+    session._journal.close()  # a crash
+
+    second = opened(read_labels(path, scan_of(labels)).astype(np.uint8), path)
+    assert second.recoverable.actions == 1
+    second.run(restore_steps(second))
+    assert np.array_equal(second.labels, labels)
+    second.close()

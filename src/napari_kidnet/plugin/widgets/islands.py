@@ -31,6 +31,7 @@ from napari_kidnet.islands import (
     keep_largest,
     relabel,
 )
+from napari_kidnet.labelling.correcting import discard_steps, restore_steps
 from napari_kidnet.plugin.island_canvas import IslandCanvas
 from napari_kidnet.plugin.island_keys import bind_island_keys
 from napari_kidnet.plugin.islands_desk import IslandsDesk
@@ -138,8 +139,8 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
 
     def _connect(self) -> None:
         self.layers.currentIndexChanged.connect(self._choose_layer)
-        self.restore.clicked.connect(lambda: self._do(lambda session: session.restore_steps()))
-        self.discard.clicked.connect(lambda: self._do(lambda session: session.discard_steps()))
+        self.restore.clicked.connect(lambda: self._do(restore_steps))
+        self.discard.clicked.connect(lambda: self._do(discard_steps))
         self.save.clicked.connect(self._save)
         for combo in (self.of_class, self.in_state):
             combo.currentIndexChanged.connect(self._filter)

@@ -1,24 +1,11 @@
-"""One annotator's work on the islands of one scan: table, edits, undo, review, journal, saving.
-
-Everything that takes time is a generator, and only one of them may run at a time; whoever drives it hands
-each `Correction` to `IslandsSession.show`, which writes the edit to the labels that are on the screen. So a
-window shows an edit at once, while journal and table are still being brought up to date in a worker::
-
-    edit_steps ── worker: edit ─┬─ journal ── table ── review order ──▶ view
-                                └─ Correction ▶ show: labels, repaint
-
-Two volumes hold the labels. ``labels`` is the caller's, which a person may paint on at any time; ``known`` is
-what history, journal and table describe. `absorb_steps` takes over what they differ by.
-"""
+"""The islands of one label volume while a person corrects them."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
-from psygnal import Signal, SignalGroup
 
 from napari_kidnet.errors import KidnetError, LabelsError
 from napari_kidnet.islands import (
@@ -27,12 +14,8 @@ from napari_kidnet.islands import (
     Context,
     Edit,
     History,
-    IslandState,
     IslandTable,
     Journal,
-    Review,
-    VoxelState,
-    find_islands,
     island_states,
     mark_edited,
     propose_bridges,
@@ -40,11 +23,14 @@ from napari_kidnet.islands import (
     trusted,
     update_islands,
 )
-from napari_kidnet.labelling.predicting import Report
+from napari_kidnet.labelling.correcting.comparing import count_of, differing
+from napari_kidnet.labelling.correcting.files import journal_path, reviewed_path
+from napari_kidnet.labelling.correcting.judged import Judged
+from napari_kidnet.labelling.correcting.view import Correction, IslandsEvents, IslandsView
 from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -52,87 +38,13 @@ if TYPE_CHECKING:
     from napari_kidnet.islands.journal import Restored
     from napari_kidnet.scans import Scan
 
-__all__ = [
-    "Correction",
-    "IslandsSession",
-    "IslandsView",
-    "journal_path",
-    "open_islands",
-    "open_islands_steps",
-]
+__all__ = ["IslandsSession", "Make", "Steps"]
 
 Steps: TypeAlias = "Generator[Correction, None, str]"
 Make: TypeAlias = "Callable[[IslandsSession], Edit]"
 """Makes an edit from ``known`` and ``view.table``; see `napari_kidnet.islands`."""
 
 _FLAGGED: Final = "flagged"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Correction(Report):
-    """One step of a session's work, and the edit that `IslandsSession.show` shall write, if any."""
-
-    edit: Edit | None = None
-    forward: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class IslandsView:
-    """All that a window shows of a session, at one moment.
-
-    Attributes
-    ----------
-    table : IslandTable
-    review : Review
-        The order, and why.
-    states : ndarray of uint8, (row,)
-        Of `IslandState`.
-    bridges : tuple of Bridge
-        Proposals that nobody has answered yet, the most confident first.
-    reviewed_percent : float
-        Of the voxels of the volume.
-    """
-
-    table: IslandTable
-    review: Review
-    states: NDArray[np.uint8]
-    bridges: tuple[Bridge, ...]
-    reviewed_percent: float
-
-    @property
-    def left(self) -> int:
-        """How many islands nobody has judged wholly."""
-        return int((self.states != IslandState.DONE).sum())
-
-    def next_unreviewed(self, island: int | None, step: int = 1, skip: Iterable[int] = ()) -> int | None:
-        """Return the id of the next island in the order that is not done, None where there is none.
-
-        Parameters
-        ----------
-        island : int or None
-            Where to go on from; None is the start.
-        step : {1, -1}
-            Forwards or backwards; the end meets the start.
-        skip : iterable of int
-            Ids to leave out.
-        """
-        rows = self.review.rows
-        waiting = (self.states[rows] != IslandState.DONE) & ~np.isin(self.table.id[rows], list(skip))
-        if not waiting.any():
-            return None
-        at = np.flatnonzero(self.table.id[rows] == island) if island is not None else rows[:0]
-        here = int(at[0]) if at.size else (-1 if step > 0 else 0)
-        order = (here + step * np.arange(1, len(rows) + 1)) % len(rows)
-        return int(self.table.id[rows[order[np.argmax(waiting[order])]]])
-
-
-class IslandsEvents(SignalGroup):
-    """What a session tells those who show it; emitted where `show` and `changed` are called."""
-
-    shown = Signal(object)
-    """The labels in this box (slices z, y, x) were written."""
-    view = Signal(object)
-    """The `IslandsView` is a new one."""
 
 
 class IslandsSession:
@@ -150,7 +62,7 @@ class IslandsSession:
         Replaced as a whole after each step.
     history : History
     recoverable : Restored or None
-        What an earlier session left unsaved: answer by `restore_steps` or `discard_steps`.
+        What an earlier session left unsaved: answer by `restore_steps` or `discard_steps` of `recovery`.
     warning : str
         Why edits are not kept beside the scan; empty where they are.
     unsaved : int
@@ -171,7 +83,7 @@ class IslandsSession:
         self.view: IslandsView
         self._journal: Journal | None = None
         self._refused: set[frozenset[int]] = set()
-        self._judged = 0
+        self._judged = Judged(self.states)
 
     # ------------------------------------------------------------------ in the caller's thread
 
@@ -187,6 +99,8 @@ class IslandsSession:
     def show(self, correction: Correction) -> None:
         """Write an edit to the labels; a voxel that was painted meanwhile keeps its paint."""
         edit = correction.edit
+        if correction.ghost is not None:
+            self.events.ghost.emit(correction.ghost)
         if edit is None or not edit.voxels:
             return
         change = edit.labels
@@ -242,7 +156,7 @@ class IslandsSession:
         """
         live = self.labels.reshape(-1) if self.labels.flags.c_contiguous else self.labels.flatten()
         # One pass without a volume in between: a slice at a time.
-        where = np.asarray(flat, np.int64) if flat is not None else _differing(live, self.known.reshape(-1))
+        where = np.asarray(flat, np.int64) if flat is not None else differing(live, self.known.reshape(-1))
         change = Change.of(self.known, where, live[where])
         if not change.flat.size:
             return ""
@@ -263,14 +177,14 @@ class IslandsSession:
         yield Correction(Progress(0, 1, "Flagging"))
         self._write(lambda journal: journal.note(_FLAGGED, self._flagged_voxels()))
         self._look(self.view.table)
-        return f"{'Flagged' if on else 'No longer flagged'}: {_count(len(chosen), 'island')}"
+        return f"{'Flagged' if on else 'No longer flagged'}: {count_of(len(chosen), 'island')}"
 
     def propose_steps(self) -> Steps:
         """Look for gaps to bridge; the proposals are in the view."""
         yield Correction(Progress(0, 0, "Looking for gaps"))
         found = propose_bridges(self.view.table, self.known, self.context)
         self._look(self.view.table, tuple(found))
-        return f"{_count(len(self.view.bridges), 'gap')} that may be bridged"
+        return f"{count_of(len(self.view.bridges), 'gap')} that may be bridged"
 
     def refuse_steps(self, bridge: Bridge) -> Steps:
         """Drop a proposal."""
@@ -278,30 +192,6 @@ class IslandsSession:
         yield Correction(Progress(0, 1, "Refusing"))
         self._look(self.view.table)
         return "Refused to bridge this gap"
-
-    def restore_steps(self) -> Steps:
-        """Go on with what an earlier session left unsaved."""
-        found = self.recoverable
-        if found is None:
-            return "Nothing to restore"
-        where = _differing(found.labels.reshape(-1), self.known.reshape(-1))
-        edit = Edit.of(self.known, where, found.labels.reshape(-1)[where], "Restored")
-        self.known, self.states, self.history = found.labels, found.states, found.history
-        self.unsaved, self.recoverable = found.actions, None
-        yield Correction(Progress(0, 1, "Restoring"), edit=edit)
-        self._judged = int(np.count_nonzero(self.states))
-        table = find_islands(self.known, self.context)
-        self._flag_at(table, found.notes)
-        self._look(table)
-        return f"Restored {_count(found.actions, 'action')} of an earlier session"
-
-    def discard_steps(self) -> Steps:
-        """Let go of what an earlier session left unsaved."""
-        self.recoverable = None
-        yield Correction(Progress(0, 1, "Starting anew"))
-        base = _on_disk(self)
-        self._write(lambda journal: journal.compact(self.known, self.states, base))
-        return "Started from the labels as they are shown"
 
     def save_steps(self, path: Path | None = None) -> Steps:
         """Write labels and reviewed mask, each in one step, and start the journal over.
@@ -341,6 +231,9 @@ class IslandsSession:
 
     # ------------------------------------------------------------------ inside
 
+    def _count_anew(self, kidneys: Sequence[tuple[slice, slice, slice]] | None = None) -> None:
+        self._judged = Judged(self.states, self._judged.kidneys if kidneys is None else kidneys)
+
     def _answered(self) -> None:
         if self.recoverable is not None:
             raise LabelsError("an earlier session left unsaved work; first choose to restore or discard it.")
@@ -354,8 +247,7 @@ class IslandsSession:
         self.unsaved += 1
         self._write(lambda journal: getattr(journal, verb)(edit))
         if edit.states is not None:
-            more = np.count_nonzero(edit.states.after) - np.count_nonzero(edit.states.before)
-            self._judged += int(more if forward else -more)
+            self._judged.add(edit.states, forward=forward)
         table = self.view.table
         if edit.voxels:
             table = update_islands(table, self.known, edit.box, self.context)
@@ -370,9 +262,15 @@ class IslandsSession:
             if there.issuperset(each.islands) and frozenset(each.islands) not in self._refused
         )
         self.flagged &= there
-        percent = 100 * self._judged / max(self.states.size, 1)
         done = island_states(table, self.states, self.flagged)
-        self.view = IslandsView(table, review_order(table, waiting), done, waiting, percent)
+        self.view = IslandsView(
+            table,
+            review_order(table, waiting),
+            done,
+            waiting,
+            self._judged.percent,
+            self._judged.kidney_percent,
+        )
 
     def _flagged_voxels(self) -> list[int]:
         """Return a voxel of each flagged island: ids are given anew when the labels are opened again."""
@@ -407,150 +305,3 @@ class IslandsSession:
             return None
         self.warning = ""
         return self._journal.restored
-
-
-def open_islands_steps(
-    labels: NDArray[Any], scan: Scan, path: Path | None = None, context: Context | None = None
-) -> Generator[Correction, None, IslandsSession]:
-    """Find the islands of labels and open their journal; the generator's result is the session.
-
-    Parameters
-    ----------
-    labels : ndarray of integers, (z, y, x)
-        On the scan's grid; the session writes its edits to them.
-    scan : Scan
-    path : Path, optional
-        The labels' file, which need not be there yet; its journal lies beside it. None keeps no journal.
-    context : Context, optional
-        What is known beside the labels; by default spacing and HU.
-
-    Raises
-    ------
-    LabelsError
-        The labels are not one volume of whole numbers on the scan's grid.
-    """
-    if labels.ndim != 3 or labels.dtype.kind not in "iu":
-        raise LabelsError(
-            f"islands are found in one volume (z, y, x) of whole numbers, and these labels are {labels.ndim}-"
-            f"dimensional {labels.dtype}; choose another labels layer."
-        )
-    if labels.shape != scan.shape:
-        raise LabelsError(
-            f"the labels are of shape {labels.shape} and {scan.name} is of {scan.shape} (z, y, x); choose the"
-            " labels that belong to this scan."
-        )
-    yield Correction(Progress(0, 3, "Looking for earlier work"))
-    session = IslandsSession(labels, scan, context or Context(spacing=scan.spacing, hu=scan.hu), path)
-    base = _on_disk(session)
-    found = None if session.warning else session._open_journal(base)
-    _take_up(session, found, base)
-    yield Correction(Progress(1, 3, "Finding islands"))
-    table = find_islands(session.known, session.context)
-    if found is not None and session.recoverable is None:
-        session._flag_at(table, found.notes)
-    yield Correction(Progress(2, 3, "Ordering islands"))
-    session._judged = int(np.count_nonzero(session.states))
-    nothing = Review(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), ())
-    session.view = IslandsView(table, nothing, np.zeros(len(table), np.uint8), (), 0.0)
-    session._look(table)
-    return session
-
-
-def open_islands(
-    labels: NDArray[Any], scan: Scan, path: Path | None = None, context: Context | None = None
-) -> IslandsSession:
-    """Run `open_islands_steps` to its end.
-
-    Examples
-    --------
-    >>> from napari_kidnet.islands import delete
-    >>> from napari_kidnet.scans import Scan
-    >>> labels = np.array([[[2, 0, 1]]], np.uint8)
-    >>> session = open_islands(labels, Scan.from_array(np.zeros((1, 1, 3)), (1.0, 1.0, 1.0)))
-    >>> session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [1])))
-    'Deleted 1 island of Vein (0.001 mL)'
-    >>> labels.tolist(), session.run(session.undo_steps()), labels.tolist()
-    ([[[0, 0, 1]]], 'Undone: Deleted 1 island of Vein (0.001 mL)', [[[2, 0, 1]]])
-    """
-    from napari_kidnet.progress import drain
-
-    return drain(open_islands_steps(labels, scan, path, context))
-
-
-def journal_path(labels: Path) -> Path:
-    """Return where the journal of a label file lies.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> journal_path(Path("patient_labels.nii.gz")).name
-    'patient_labels.journal'
-    """
-    return labels.with_name(_stem(labels) + ".journal")
-
-
-def reviewed_path(labels: Path) -> Path:
-    """Return where the reviewed mask of a label file lies.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> reviewed_path(Path("patient_labels.nii.gz")).name
-    'patient_reviewed.nii.gz'
-    """
-    return labels.with_name(_stem(labels).removesuffix("_labels") + "_reviewed.nii.gz")
-
-
-def _stem(path: Path) -> str:
-    name = path.name
-    for suffix in (".nii.gz", ".nii", ".tiff", ".tif"):
-        name = name.removesuffix(suffix)
-    return name
-
-
-def _on_disk(session: IslandsSession) -> NDArray[Any]:
-    """Return what the labels' file holds; zeros where there is none."""
-    path = session.path
-    if path is not None and path.is_file():
-        from napari_kidnet.scans import read_labels
-
-        try:
-            return read_labels(path, session.scan).astype(session.known.dtype, copy=False)
-        except KidnetError as error:
-            session.warning = str(error)
-    return np.zeros(session.known.shape, session.known.dtype)
-
-
-def _take_up(session: IslandsSession, found: Restored | None, base: NDArray[Any]) -> None:
-    """Go on from a journal: offer what is unsaved, else take its reviewed mask, else the saved one."""
-    if found is None:
-        return
-    if found.actions:
-        session.recoverable = found
-        return
-    mask = reviewed_path(session.path) if session.path is not None else None
-    if found.states.any():
-        session.states = found.states
-    elif mask is not None and mask.is_file():
-        from napari_kidnet.scans import read_labels
-
-        try:
-            session.states[read_labels(mask, session.scan) != 0] = VoxelState.REVIEWED
-        except KidnetError as error:
-            session.warning = str(error)
-    if not np.array_equal(base, session.known):
-        session._write(lambda journal: journal.compact(session.known, session.states, base))
-        session.unsaved = 1
-
-
-def _differing(one: NDArray[Any], other: NDArray[Any], at_once: int = 2**22) -> NDArray[np.int64]:
-    """Return the flat indices at which two flat volumes differ, without a volume in between."""
-    parts = [
-        np.flatnonzero(one[low : low + at_once] != other[low : low + at_once]) + low
-        for low in range(0, one.size, at_once)
-    ]
-    return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
