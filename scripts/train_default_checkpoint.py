@@ -37,9 +37,9 @@ class Source:
 
 
 SOURCES = {
-    "procedural": Source("procedural", None, range(0, 36), range(500, 502), range(1000, 1004)),
-    "spl": Source("spl", "spl_abdomen_labels", range(100, 145), range(600, 602), range(1100, 1104)),
-    "torso": Source("torso", "ct_abdomen_3mm_labels", range(200, 250), range(700, 702), range(1200, 1204)),
+    "procedural": Source("procedural", None, range(0, 30), range(500, 502), range(1000, 1004)),
+    "spl": Source("spl", "spl_abdomen_labels", range(100, 144), range(600, 602), range(1100, 1104)),
+    "torso": Source("torso", "ct_abdomen_3mm_labels", range(200, 233), range(700, 702), range(1200, 1204)),
 }
 PHASES = ("arterial", "venous", "excretory")
 
