@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_kidnet.segmentation as segmentation
+from napari_kidnet.progress import Progress
 from napari_kidnet.training.guard import Figures, Guard, GuardCase, split_roles, verdict
 from tests.training.finetuning_scenes import SHAPE, correction
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 HASHES = st.lists(
     st.integers(0, 300).map(lambda number: hashlib.sha256(str(number).encode()).hexdigest()),
@@ -75,7 +80,12 @@ def test_figures_count_reviewed_voxels_and_islands_to_delete(monkeypatch: pytest
     answer = np.where(reviewed, case.labels, 3).astype(np.uint8)  # nonsense where nobody looked
     answer[answer == 2] = 0  # the vein is missed
     answer[0:2, 2:4, 28:30] = 1  # and one island is invented
-    monkeypatch.setattr(segmentation, "segment", lambda *_: answer)
+
+    def steps(*_: object) -> Generator[Progress, None, SimpleNamespace]:
+        yield Progress(0, 1, "a tile")
+        return SimpleNamespace(labels=answer)
+
+    monkeypatch.setattr(segmentation, "segment_steps", steps)
     found = Guard([GuardCase(case, True)]).measure(SimpleNamespace())  # type: ignore[arg-type]
     artery = int((case.labels[reviewed] == 1).sum())
     assert found.f1 == {"artery": pytest.approx(2 * artery / (2 * artery + 8)), "vein": 0.0}

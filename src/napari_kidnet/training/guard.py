@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from napari_kidnet.classes import VESSELS
-from napari_kidnet.progress import Progress, drain
+from napari_kidnet.progress import Progress, drain, retell
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -96,15 +96,12 @@ class Guard:
         return drain(self.measure_steps(checkpoint))
 
     def measure_steps(self, checkpoint: Checkpoint) -> Generator[Progress, object, Figures]:
-        """Measure, reporting each case before it is segmented, so that a person can cancel in between."""
-        from napari_kidnet.segmentation import SegmentSettings, segment
-
-        settings = SegmentSettings(device=self._device, engine="torch", threads=self._threads)
+        """Measure, reporting each tile, so that a person can cancel in between."""
         scores = np.full((len(self._cases), len(VESSELS)), np.nan)
         extra = 0
         for number, (row, case) in enumerate(zip(scores, self._cases, strict=True)):
-            yield Progress(number, len(self), f"Measuring on {case.correction.name}")
-            found = segment(case.correction.scan, checkpoint, settings)
+            told = Progress(number, len(self), f"Measuring on {case.correction.name}")
+            found = yield from self._segment_steps(case, checkpoint, told)
             row[:] = _f1(found, case.correction)
             extra += _islands_to_delete(found, case.correction)
         new = np.array([case.new for case in self._cases], dtype=bool)
@@ -113,6 +110,17 @@ class Guard:
         return Figures(
             f1, mean, old_mean[1] if old_mean[0] else None, new_mean[1] if new_mean[0] else None, extra
         )
+
+    def _segment_steps(
+        self, case: GuardCase, checkpoint: Checkpoint, told: Progress
+    ) -> Generator[Progress, object, NDArray[np.uint8]]:
+        from napari_kidnet.segmentation import SegmentSettings, segment_steps
+
+        yield told
+        settings = SegmentSettings(device=self._device, engine="torch", threads=self._threads)
+        steps = segment_steps(case.correction.scan, checkpoint, settings)
+        prediction = yield from retell(steps, lambda _: told)
+        return prediction.labels
 
 
 def verdict(before: Figures, after: Figures, largest_drop: float) -> str | None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from napari_kidnet.progress import Progress, drain, retell
 from napari_kidnet.training.corrections import disagreement, with_suspected
 from napari_kidnet.training.patches import PatchStore
 from napari_kidnet.training.resampling import scan_on_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from napari_kidnet.training.corrections import Correction
     from napari_kidnet.training.finetune_settings import FinetuneSettings
 
-__all__ = ["LearningSet", "learning_set"]
+__all__ = ["LearningSet", "learning_set", "learning_set_steps"]
 
 MOST_EDITED: Final = 20_000
 """Centres kept of each scan."""
@@ -53,7 +54,14 @@ class LearningSet:
 def learning_set(
     corrections: Sequence[Correction], before: Checkpoint, folder: Path, settings: FinetuneSettings
 ) -> LearningSet:
-    """Ask the network before about each scan, and slice it.
+    """Ask the network before about each scan, and slice it; see `learning_set_steps`."""
+    return drain(learning_set_steps(corrections, before, folder, settings))
+
+
+def learning_set_steps(
+    corrections: Sequence[Correction], before: Checkpoint, folder: Path, settings: FinetuneSettings
+) -> Generator[Progress, object, LearningSet]:
+    """Ask the network before about each scan, and slice it, reporting each tile.
 
     Parameters
     ----------
@@ -68,9 +76,10 @@ def learning_set(
     """
     store = PatchStore(folder / "patches", settings.patch_edge(before), before.spacing)
     edited = []
-    for each in corrections:
+    for number, each in enumerate(corrections):
+        told = Progress(number, len(corrections), f"Slicing {each.name}")
         box = _looked_at(each, settings.patch_edge(before) // 2)
-        prediction = _opinion(each, before, box, settings)
+        prediction = yield from _opinion_steps(each, before, box, settings, told)
         labels = with_suspected(each, prediction)
         seen = None if each.reviewed.all() else each.reviewed
         store.add(each.name, each.scan.hu, each.scan.spacing, labels, seen, [[each.fingerprint, before.hash]])
@@ -96,18 +105,20 @@ def _looked_at(correction: Correction, margin: int) -> tuple[int, int, int, int,
     return (box[0], box[1], box[2], box[3], box[4], box[5])
 
 
-def _opinion(
+def _opinion_steps(
     correction: Correction,
     before: Checkpoint,
     box: tuple[int, int, int, int, int, int],
     settings: FinetuneSettings,
-) -> Prediction:
-    from napari_kidnet.progress import drain
+    told: Progress,
+) -> Generator[Progress, object, Prediction]:
     from napari_kidnet.segmentation import SegmentSettings, segment_steps
 
     threads = settings.training(before).threads
     wish = SegmentSettings(device=settings.device, engine="torch", box=box, threads=threads)
-    return drain(segment_steps(correction.scan, before, wish))
+    yield told
+    prediction = yield from retell(segment_steps(correction.scan, before, wish), lambda _: told)
+    return prediction
 
 
 def _on_grid(mask: NDArray[np.bool_], correction: Correction, before: Checkpoint) -> NDArray[np.int16]:
