@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from napari_kidnet.errors import LabelsError
-from napari_kidnet.islands import Context, find_islands, finding, table_rows, update_islands
+from napari_kidnet.islands import Context, Edit, distances, find_islands, table_rows, update_islands
 from napari_kidnet.islands.sparse import coordinates, distance_to_outside, foreground
 from tests.islands.strategies import boxes, cross, volumes
 
@@ -47,6 +47,30 @@ def test_updated_table_is_the_table_from_scratch(data, labels):
         assert np.unique(table.id).size == len(table)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.data(), volumes(10))
+def test_a_table_told_what_changed_is_the_table_from_scratch(data, labels):
+    """Whole islands get another class, voxels are strewn about, and the trunk is nibbled at."""
+    context = Context(SPACING, kidneys=np.indices(labels.shape).sum(axis=0) % 5 == 0)
+    table = find_islands(labels, context)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    for _ in range(3):
+        kind = data.draw(st.sampled_from(["strewn", "islands", "trunk"]))
+        flat = np.unique(rng.integers(0, labels.size, 4))
+        if len(table) and kind == "islands":
+            flat = np.sort(np.concatenate([table.voxels_of(r) for r in rng.integers(0, len(table), 2)]))
+        elif len(table) and kind == "trunk":
+            flat = np.sort(rng.permutation(table.voxels_of(int(np.argmax(table.voxels))))[:2])
+        edit = Edit.of(labels, flat, data.draw(st.integers(0, 3)), "Changed")
+        edit.apply(labels)
+        told = update_islands(table, labels, edit.box, context, edit.labels.flat)
+        same_tables(told, find_islands(labels, context))
+        found = update_islands(table, labels, edit.box, context)
+        same_tables(found, told)
+        assert found.id.tolist() == told.id.tolist()
+        table = told
+
+
 def test_far_islands_keep_their_ids_and_a_cut_one_keeps_its_larger_part():
     labels = np.zeros((3, 3, 30), np.uint8)
     labels[1, 1, 2:20] = 1
@@ -75,7 +99,7 @@ def test_distance_to_outside_is_scipys(labels):
 
 @pytest.mark.parametrize("at_once", [0, 5_000])
 def test_distance_to_the_largest_is_that_of_all_pairs(rng, monkeypatch, at_once):
-    monkeypatch.setattr(finding, "_LOOK_UP_AT_ONCE", at_once)
+    monkeypatch.setattr(distances, "_LOOK_UP_AT_ONCE", at_once)
     labels = (rng.random((12, 14, 16)) < 0.08).astype(np.uint8)
     labels[2:6, 3:9, 4:12] = 1
     table = find_islands(labels, Context(SPACING, skeletons=False))

@@ -6,7 +6,7 @@ from napari_kidnet.islands.bridging import Bridge, BridgeSettings, accept_bridge
 from napari_kidnet.islands.components import keep_touching, label_islands, touching, touching_same_class
 from napari_kidnet.islands.cuts import split, swap_branch
 from napari_kidnet.islands.edits import delete, keep_largest, merge, paint, relabel, stroke
-from napari_kidnet.islands.finding import find_islands, update_islands
+from napari_kidnet.islands.finding import find_islands
 from napari_kidnet.islands.growing import fill_branch, grow
 from napari_kidnet.islands.history import Change, Edit, History
 from napari_kidnet.islands.journal import Journal
@@ -23,6 +23,7 @@ from napari_kidnet.islands.reviewed import (
     trusted,
 )
 from napari_kidnet.islands.table import Context, IslandTable, table_rows
+from napari_kidnet.islands.updating import update_islands
 
 __all__ = [
     "Bridge",

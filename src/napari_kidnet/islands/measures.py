@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_kidnet.islands.table import Context
 
-__all__ = ["measure"]
+__all__ = ["measure", "measure_class", "surroundings"]
 
 _BATCH_VOXELS: Final = 200_000
 _NEAR_END_MM: Final = 6.0
@@ -50,6 +50,25 @@ def measure(
         columns = [part[name] for part in parts]
         joined[name] = sum(columns, ()) if isinstance(first, tuple) else np.concatenate(columns)
     return joined
+
+
+def measure_class(
+    flat: NDArray[np.int64], offsets: NDArray[np.int64], values: NDArray[np.integer], about: Context
+) -> dict[str, Any]:
+    """Return the columns that an island's class decides, as `measure` does for all."""
+    shape = (values.shape[0], values.shape[1], values.shape[2])
+    first, count = offsets[:-1], np.diff(offsets)
+    owner = np.repeat(np.arange(len(count)), count)
+    class_id = values.reshape(-1)[flat[first]].astype(np.int64)
+    mean, least = _probabilities(flat, first, np.repeat(class_id, count), about)
+    around = surroundings(flat, coordinates(flat, shape), owner, values, about)
+    return {
+        "class_id": class_id,
+        "mean_probability": mean,
+        "least_probability": least,
+        "distance_mm": np.full(len(count), np.nan),
+        **around,
+    }
 
 
 def _batches(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -89,7 +108,7 @@ def _measure_batch(
         "uncertainty": _mean_of(about.uncertainty, flat, first, count),
         "max_radius_mm": np.maximum.reduceat(radius, first),
         **_skeletons(at, offsets, radius, about),
-        **_surroundings(flat, at, owner, values, about),
+        **surroundings(flat, at, owner, values, about),
         "distance_mm": np.full(len(count), np.nan),
         "rooted": np.zeros(len(count), bool),
     }
@@ -160,7 +179,7 @@ def _behind_ends(
     return np.array([np.percentile(radius[near <= _NEAR_END_MM], 75) for near in away])
 
 
-def _surroundings(
+def surroundings(
     flat: NDArray[np.int64],
     at: NDArray[np.int32],
     owner: NDArray[np.int64],
