@@ -250,7 +250,7 @@ class IslandsSession:
             self._judged.add(edit.states, forward=forward)
         table = self.view.table
         if edit.voxels:
-            table = update_islands(table, self.known, edit.box, self.context)
+            table = update_islands(table, self.known, edit.box, self.context, edit.labels.flat)
         self._look(table)
 
     def _look(self, table: IslandTable, bridges: tuple[Bridge, ...] | None = None) -> None:
