@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -30,6 +33,34 @@ def test_a_scan_is_shown_at_once_in_hu_and_mm(viewer, preferences, scan_file):
     assert tuple(image.translate) == pytest.approx((-40, -80, -90))
     assert image.colormap.name == "gray"
     assert scan_of(image).name == "patient_ct"
+
+
+def test_the_window_lives_while_a_scan_is_read(viewer, preferences, scan_file, monkeypatch):
+    from qtpy.QtCore import QTimer
+
+    import napari_kidnet.scans
+
+    preferences(auto_segment="never")
+    read, beaten = napari_kidnet.scans.read_scan, threading.Event()
+
+    def read_slowly(path):
+        assert threading.current_thread() is not threading.main_thread()
+        assert beaten.wait(10), "the event loop stood still"
+        return read(path)
+
+    monkeypatch.setattr(napari_kidnet.scans, "read_scan", read_slowly)
+    QTimer.singleShot(0, beaten.set)
+    (image,) = open_(viewer, scan_file)
+    assert image.data.any()
+
+
+def test_a_scan_is_read_without_a_window_too(scan_file, qapp):
+    """As a script or another thread does: by the reader itself."""
+    (layer,) = get_reader(str(scan_file))(str(scan_file))
+    assert layer[2] == "image"
+    with ThreadPoolExecutor(1) as pool:
+        (other,) = pool.submit(lambda: get_reader(str(scan_file))(str(scan_file))).result(30)
+    assert np.array_equal(layer[0], other[0])
 
 
 def test_left_is_right_on_an_axial_slice(make_napari_viewer, preferences, scan_file):

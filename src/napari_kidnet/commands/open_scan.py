@@ -36,16 +36,8 @@ def _run(options: argparse.Namespace) -> int:
     from napari_kidnet.scans import read_scan
 
     scan = read_scan(options.scan, **reading_options(options))
-    import napari
-
     # By name, as napari itself does from the manifest: the plugin stands above the command line.
-    controller = import_module("napari_kidnet.plugin.controller")
-    layers = import_module("napari_kidnet.plugin.layers")
-    viewer = napari.Viewer()
-    controller.Controller.of(viewer)
-    viewer.add_image(scan.hu, **layers.scan_keywords(scan, segment_on_arrival=not options.no_segment))
-    viewer.window.add_plugin_dock_widget("napari-kidnet", "Segment")
-    napari.run()
+    import_module("napari_kidnet.plugin.window").open_scan(scan, segment=not options.no_segment)
     return 0
 
 

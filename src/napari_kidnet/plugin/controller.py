@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from os import cpu_count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from psygnal import Signal
 from qtpy.QtCore import QTimer
@@ -136,8 +136,8 @@ class Controller:
         self._say(Status(f"{layer.name} is open."))
         if tag.segment_on_arrival:
             tag.segment_on_arrival = False
-            # After the event loop has turned: at start-up, that is when the window is there.
-            QTimer.singleShot(0, lambda: self._segment_on_arrival(layer))
+            # After the image has been painted, for a second layer takes the window another half second.
+            QTimer.singleShot(_ARRIVAL_MS, lambda: self._segment_on_arrival(layer))
 
     def _segment_on_arrival(self, image: Any) -> None:
         viewer = self._viewer()
@@ -369,4 +369,5 @@ class Controller:
         tell(error)
 
 
-_DECIDING = "Applying the sensitivity"
+_DECIDING: Final = "Applying the sensitivity"
+_ARRIVAL_MS: Final = 30

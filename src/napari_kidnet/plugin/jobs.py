@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psygnal import Signal
 
 from napari_kidnet.errors import KidnetError
+from napari_kidnet.progress import drain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from napari_kidnet.labelling.predicting import Report
     from napari_kidnet.progress import Progress
 
-__all__ = ["Job", "JobProgress", "WorkError", "result_of", "start_job"]
+__all__ = ["Job", "JobProgress", "WorkError", "result_of", "run_aside", "start_job"]
 
 _log = logging.getLogger(__name__)
 
@@ -194,8 +195,28 @@ def _finish_before_quitting() -> None:
             job._steps.close()
 
 
+def run_aside(steps: Generator[Report, None, Any], title: str) -> Any:
+    """Run work in a worker and return its result; the window is painted meanwhile, but takes no clicks.
+
+    Without a window, or in another thread than its own, the work runs here and now.
+
+    Parameters
+    ----------
+    steps, title
+        As in `start_job`.
+    """
+    from qtpy.QtCore import QCoreApplication, QThread
+
+    application = QCoreApplication.instance()
+    if application is None or QThread.currentThread() != application.thread():
+        return drain(steps)
+    return result_of(start_job(steps, title))
+
+
 def result_of(job: Job) -> Any:
     """Let the event loop turn until a job has ended, and return its result.
+
+    Clicks and keys wait for the end: whoever called could not bear a window that was closed meanwhile.
 
     Raises
     ------
@@ -205,11 +226,12 @@ def result_of(job: Job) -> Any:
     from qtpy.QtCore import QEventLoop
 
     loop = QEventLoop()
+    no_input = QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents
     ends: dict[str, Any] = {}
     job.returned.connect(lambda result: ends.update(result=result))
     job.failed.connect(lambda error: ends.update(error=error))
     job.ended.connect(lambda: loop.quit())
-    loop.exec_() if hasattr(loop, "exec_") else loop.exec()
+    loop.exec_(no_input) if hasattr(loop, "exec_") else loop.exec(no_input)
     if "error" in ends:
         raise ends["error"]
     if "result" not in ends:

@@ -1,7 +1,8 @@
 """What napari asks when a file is opened: NIfTI, TIFF stack, or a folder with a DICOM series.
 
-The reader only reads. The image is on the screen at once; a scan that is to segment itself carries
-a mark, which the viewer's controller acts on once the window is there (`controller.Controller`).
+The reader only reads, in a worker: napari waits for the layers, but its window goes on living. A
+scan that is to segment itself carries a mark, which the viewer's controller acts on once the image
+is on the screen (`controller.Controller`).
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from napari_kidnet.errors import KidnetError, ScanError
+from napari_kidnet.labelling.predicting import Report
 from napari_kidnet.plugin import warming
+from napari_kidnet.plugin.jobs import run_aside
 from napari_kidnet.plugin.layers import TOKEN, ScanTag, class_look, placement, scan_keywords
 from napari_kidnet.plugin.settings import preferences
 from napari_kidnet.plugin.telling import tell
+from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from napari_kidnet.scans import Scan
 
 __all__ = ["get_reader"]
@@ -49,37 +55,45 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
 
 def _read(path: str) -> list[LayerData]:
     """Read one path; an error of ours is a notification, for `napari FILE` would exit with a traceback."""
+    from napari.viewer import current_viewer
+
+    viewer = current_viewer()
+    if viewer is not None:
+        from napari_kidnet.plugin.controller import Controller
+
+        Controller.of(viewer)
     file = Path(path)
     try:
-        if _is_nifti(file) and _says_labels(file):
-            return [_read_labels(file)]
-        try:
-            return [_read_scan(file)]
-        except ScanError:
-            if _is_nifti(file) and _holds_few_whole_numbers(file):
-                return [_read_labels(file)]
-            raise
+        return [run_aside(_reading_steps(file, in_window=viewer is not None), f"Reading {file.name}")]
     except KidnetError as error:
         tell(error)
         return list(_NOTHING)
 
 
-def _read_scan(path: Path) -> LayerData:
-    from napari.viewer import current_viewer
+def _reading_steps(file: Path, *, in_window: bool) -> Generator[Report, None, LayerData]:
+    """Read a scan or labels, and import what napari needs to show them."""
+    yield Report(Progress(0, 0, f"Reading {file.name}"))
+    if in_window:
+        warming.import_for_layers()
+    if _is_nifti(file) and _says_labels(file):
+        return _read_labels(file)
+    try:
+        return _read_scan(file, in_window=in_window)
+    except ScanError:
+        if _is_nifti(file) and _holds_few_whole_numbers(file):
+            return _read_labels(file)
+        raise
 
+
+def _read_scan(path: Path, *, in_window: bool) -> LayerData:
     from napari_kidnet.scans import read_scan
 
     if path.suffix.lower() == ".dcm":
         path = path.parent
     chosen = preferences()
     wanted = chosen.auto_segment != "never"
-    viewer = current_viewer()
-    if viewer is not None:
-        from napari_kidnet.plugin.controller import Controller
-
-        Controller.of(viewer)
-        if wanted:
-            warming.warm_up(chosen.checkpoint)
+    if in_window and wanted:
+        warming.warm_up(chosen.checkpoint)
     scan = read_scan(path)
     return (scan.hu, scan_keywords(scan, segment_on_arrival=wanted), "image")
 

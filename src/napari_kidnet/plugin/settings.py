@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from napari_kidnet.errors import SettingsError
+from napari_kidnet.errors import CheckpointError, SettingsError
+from napari_kidnet.labelling.in_use import ACTIVE_FILE, checkpoint_in_use, own_folder
 
-__all__ = ["AutoSegment", "Preferences", "is_preferred", "prefer_reader", "preferences", "remember"]
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = [
+    "AutoSegment",
+    "Preferences",
+    "is_preferred",
+    "prefer_reader",
+    "preferences",
+    "release_reader",
+    "remember",
+]
 
 PLUGIN: Final = "napari-kidnet"
 AutoSegment: TypeAlias = Literal["always", "CT scans", "never"]
@@ -31,7 +43,8 @@ class Preferences:
     engine : {"auto", "torch", "openvino"}
         What runs it.
     checkpoint : Path or None
-        The network's file; None is the one that comes with the plugin.
+        The network's file, by the rule of `napari_kidnet.labelling.in_use`; None is the one that comes with
+        the plugin.
     sensitivity : float or None
         0…1; None is the value that the checkpoint was tuned to.
     """
@@ -51,13 +64,13 @@ def preferences() -> Preferences:
     """Read the Preferences page (the defaults, where napari has no page for plugins)."""
     page = _page()
     if page is None:
-        return Preferences()
+        return Preferences(checkpoint=_in_use(None))
     path = str(page.checkpoint).strip()
     return Preferences(
         auto_segment=page.auto_segment,
         device=page.device,
         engine=page.engine,
-        checkpoint=Path(path).expanduser() if path else None,
+        checkpoint=_in_use(Path(path).expanduser() if path else None),
         sensitivity=None if page.tuned_sensitivity else float(page.sensitivity),
     )
 
@@ -78,18 +91,41 @@ def remember(**changes: Any) -> None:
         setattr(page, key, value)
 
 
+def _in_use(preferred: Path | None) -> Path | None:
+    try:
+        return checkpoint_in_use(preferred, must_exist=False)
+    except CheckpointError:  # the choice is damaged: who loads this file says so, and nothing else fails
+        return own_folder() / ACTIVE_FILE
+
+
 def prefer_reader() -> None:
     """Make napari-kidnet the reader of NIfTI files, so that ``napari scan.nii.gz`` asks nothing."""
-    plugins = _napari_settings().plugins
-    others = {k: v for k, v in plugins.extension2reader.items() if k not in _PATTERNS}
-    plugins.extension2reader = {**dict.fromkeys(_PATTERNS, PLUGIN), **others}
-    _napari_settings().save()
+    others = _preferred_readers(without=_PATTERNS)
+    _prefer({**dict.fromkeys(_PATTERNS, PLUGIN), **others})
+
+
+def release_reader() -> None:
+    """Let napari ask again about NIfTI files, where it would have asked nothing because of us."""
+    chosen = _preferred_readers()
+    _prefer(_preferred_readers(without=[each for each in _PATTERNS if chosen.get(each) == PLUGIN]))
 
 
 def is_preferred() -> bool:
     """Whether NIfTI files open with napari-kidnet without a question."""
-    chosen = _napari_settings().plugins.extension2reader
+    chosen = _preferred_readers()
     return all(chosen.get(pattern) == PLUGIN for pattern in _PATTERNS)
+
+
+def _preferred_readers(without: Collection[str] = ()) -> dict[str, str]:
+    """Return napari's pairs of pattern and plugin, but for these patterns."""
+    chosen = _napari_settings().plugins.extension2reader
+    return {pattern: reader for pattern, reader in chosen.items() if pattern not in without}
+
+
+def _prefer(readers: dict[str, str]) -> None:
+    settings = _napari_settings()
+    settings.plugins.extension2reader = readers
+    settings.save()
 
 
 def _napari_settings() -> Any:
