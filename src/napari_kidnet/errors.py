@@ -15,6 +15,7 @@ __all__ = [
     "OutputError",
     "ScanError",
     "SettingsError",
+    "WorklistError",
 ]
 
 
@@ -44,3 +45,7 @@ class DeviceError(KidnetError):
 
 class SettingsError(KidnetError):
     """A setting is outside of what it may be, or two settings contradict each other."""
+
+
+class WorklistError(KidnetError):
+    """A folder cannot be worked on scan by scan, or what was written down about it cannot be read."""
