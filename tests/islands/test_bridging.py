@@ -92,7 +92,7 @@ def test_settings_out_of_range_are_refused():
     with pytest.raises(SettingsError):
         BridgeSettings(max_gap_mm=0)
     with pytest.raises(SettingsError):
-        BridgeSettings(min_mean_probability=2)
+        BridgeSettings(min_probability_share=2)
 
 
 def test_review_puts_large_doubtful_islands_first_and_says_why():
