@@ -109,7 +109,8 @@ class Tuner:
         self._optimiser = torch.optim.Adam(learning, lr=settings.learning_rate)
         self._teacher = None
         if distil and settings.distillation:
-            self._teacher = build_network(parent).to(self._device).requires_grad_(False)
+            teacher = build_network(parent).to(self._device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            self._teacher = teacher.requires_grad_(False)
         volumes = [float(each) for each in parent.schema["V"]]
         seen = int(parent.schema.get("patches_seen", 0))
         if self._schema.weighting and self._schema.start == "dataset":
@@ -178,7 +179,8 @@ class Tuner:
         weights = torch.from_numpy(batch.weights).to(device)
         loss = training_loss(scales, labels, weights, tubes, self._extra)
         if self._teacher is not None:
-            loss = loss + self._settings.distillation * self._distance(images, scales[0], ~reviewed)
+            table = self._class_weights(batch.volumes)
+            loss = loss + self._settings.distillation * self._distance(images, scales[0], ~reviewed, table)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise SettingsError(
@@ -286,15 +288,26 @@ class Tuner:
         cap = self._schema.largest_class_weight
         return DynamicWeighting(volumes=volumes, largest_class_weight=cap).class_weights
 
-    def _distance(self, images: Tensor, logits: Tensor, where: Tensor) -> Tensor:
-        # where: (n, z, y, x); the mean over those voxels of KL(before ‖ now)
-        if self._teacher is None or not bool(where.any()):
+    def _distance(
+        self, images: Tensor, logits: Tensor, where: Tensor, class_weights: NDArray[np.float64]
+    ) -> Tensor:
+        """Return the mean over voxels ``where`` (n, z, y, x) of KL(before ‖ now), each with its own weight.
+
+        Its weight is what its class would weigh by the opinion before: with the same for all, some vessels
+        lost among so much background would cost next to nothing.
+        """
+        rows = where.flatten(1).any(dim=1)
+        if self._teacher is None or not bool(rows.any()):
             return torch.zeros((), device=images.device)
-        with torch.no_grad():
-            before = functional.log_softmax(self._teacher(images).float() / TEMPERATURE, dim=1)
-        now = functional.log_softmax(logits.float() / TEMPERATURE, dim=1)
-        gap = functional.kl_div(now, before, reduction="none", log_target=True).sum(dim=1)
-        return TEMPERATURE**2 * gap[where].mean()
+        enabled = self._precision == "bfloat16"
+        with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=enabled):
+            opinion = self._teacher(images[rows]).float()
+        table = torch.tensor(class_weights, dtype=torch.float32, device=images.device)
+        weight = torch.einsum("nczyx,c->nzyx", functional.softmax(opinion, dim=1), table)[where[rows]]
+        before = functional.log_softmax(opinion / TEMPERATURE, dim=1)
+        now = functional.log_softmax(logits[rows].float() / TEMPERATURE, dim=1)
+        gap = functional.kl_div(now, before, reduction="none", log_target=True).sum(dim=1)[where[rows]]
+        return TEMPERATURE**2 * (weight * gap).mean()
 
 
 @torch.no_grad()
