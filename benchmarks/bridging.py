@@ -4,8 +4,8 @@
     python benchmarks/bridging.py --first-seed 500 --cases 12          the seeds to tune on
 
 Case k has phase k mod 4 (unenhanced, arterial, venous, excretory) and anatomy k mod 3 (drawn; the SPL map;
-the torso map), so 12 cases hold every pair; without --anatomy all are drawn. Each is bridged three times: knowing
-the scan only, knowing the shipped checkpoint's probabilities of it as well, and knowing neither.
+the torso map), so 12 cases hold every pair; without --anatomy all are drawn. Each is bridged three times:
+knowing the scan only, knowing the shipped checkpoint's probabilities as well, and knowing neither.
 
 A gap is a ball taken out as `phantom.human_annotation` takes it out, thin places first, wherever that parts
 a vessel in two pieces of 40 voxels or more that lie 3-8 mm apart. A proposal is right when it joins two
