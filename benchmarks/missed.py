@@ -101,9 +101,7 @@ def main() -> None:
     checkpoint = load_checkpoint(arguments.checkpoint)
     settings = SegmentSettings(threads=arguments.threads)
     rows = []
-    print(
-        "| source | class | radius | of the truth | found | other vessel | empty | far from any vessel |"
-    )
+    print("| source | class | radius | of the truth | found | other vessel | empty | far from any vessel |")
     print("|---|---|---|---|---|---|---|---|")
     for folder in arguments.cases:
         total = np.zeros((len(VESSELS), len(RADII_MM) - 1, 3), np.int64)

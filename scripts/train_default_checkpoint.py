@@ -6,10 +6,10 @@
     python scripts/train_default_checkpoint.py train --out runs/default --stage shipped
     python scripts/train_default_checkpoint.py train --out runs/default --stage longer
 
-DIR holds the two label maps named in docs/checkpoint.md. Stage ``transfer`` never sees the SPL map, and stage
-``reverse`` sees nothing else: their figures on what each has not seen say whether the recipe carries over to a
-body it does not know. Stage ``shipped`` goes on from ``transfer`` with all sources, and ``longer`` from there.
-An interrupted stage goes on where it stopped.
+DIR holds the two label maps named in docs/checkpoint.md. Stage ``transfer`` never sees the SPL map, and
+stage ``reverse`` sees nothing else: their figures on what each has not seen say whether the recipe carries
+over to a body it does not know. Stage ``shipped`` goes on from ``transfer`` with all sources, and ``longer``
+from there. An interrupted stage goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def main() -> None:
     training.add_argument("--steps", type=int, default=3000)
     training.add_argument("--validate-every", type=int, default=500)
     training.add_argument("--threads", type=int)
-    training.add_argument("--start", type=Path, help="a checkpoint to go on from, in place of the stage before")
+    training.add_argument("--start", type=Path, help="go on from this checkpoint, not the stage before")
     training.set_defaults(run=train)
     for each in (drawing, training):
         each.add_argument("--out", type=Path, required=True)
