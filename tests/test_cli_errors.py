@@ -187,13 +187,19 @@ def test_a_foreign_checkpoint(tmp_path, capsys):
     assert "model.pt" in refused(["checkpoint", str(foreign)], tmp_path, capsys)
 
 
-@pytest.mark.parametrize("where", [0, 9, 40])
-def test_a_tampered_checkpoint(where, tmp_path, network, capsys):
+@pytest.mark.parametrize("command", ["segment", "checkpoint"])
+@pytest.mark.parametrize("where", [0, 9, 40, -101])
+def test_a_tampered_checkpoint(where, command, tmp_path, network, capsys):
     data = bytearray(network.read_bytes())
-    data[where] ^= 0xFF
+    data[where] ^= 0xFF if where >= 0 else 1  # the last is one bit of a weight
     tampered = tmp_path / "tampered.safetensors"
     tampered.write_bytes(bytes(data))
-    assert "tampered.safetensors" in refused(["checkpoint", str(tampered)], tmp_path, capsys)
+    argv = ["checkpoint", str(tampered)]
+    if command == "segment":
+        scan = nifti(tmp_path / "scan.nii.gz", body())
+        argv = ["segment", str(scan), "--out", str(tmp_path / "labels.nii.gz"), "--quiet"]
+        argv += ["--checkpoint", str(tampered)]
+    assert "tampered.safetensors" in refused(argv, tmp_path, capsys)
 
 
 def test_the_output_folder_is_not_there(tmp_path, capsys):

@@ -41,7 +41,7 @@ def checkpoint(**changes: Any) -> Checkpoint:
         spacing=(1.5, 1.0, 1.0),
         schema={"name": "dw+rs", "V": [0.9, 0.04, 0.05, 0.01], "patches_seen": 12},
         sensitivity=0.4,
-        record={"steps": 6, "cases": ["a"]},
+        record={"steps": 6, "cases": ["a"], "by": {"10": 1, "9": 2}},
         parent="ab" * 32,
     )
     return replace(ours, **changes)
@@ -140,6 +140,28 @@ def test_tampered_weights(path: Path, weights: Any, word: str) -> None:
         load_checkpoint(path)
     assert "net.safetensors" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_one_changed_bit_of_the_weights_is_told(path: Path, half: bool) -> None:
+    save_checkpoint(path, checkpoint(), half)
+    load_checkpoint(path)
+    content = bytearray(path.read_bytes())
+    content[-101] ^= 1  # a weight a little larger or smaller: finite, of the right shape, and wrong
+    path.write_bytes(bytes(content))
+    with pytest.raises(CheckpointError, match="checksum does not fit"):
+        load_checkpoint(path)
+
+
+def test_a_changed_description_is_told(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'\\"sensitivity\\": 0.4', b'\\"sensitivity\\": 0.9'))
+    with pytest.raises(CheckpointError, match="checksum does not fit"):
+        load_checkpoint(path)
+
+
+def test_a_file_written_without_a_checksum_is_read(path: Path) -> None:
+    rewrite(path, drop("checksum"))
+    assert load_checkpoint(path).sensitivity == 0.4
 
 
 @pytest.mark.parametrize(

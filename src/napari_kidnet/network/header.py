@@ -59,7 +59,8 @@ def read_checkpoint_header(path: Path | str) -> dict[str, Any]:
     Returns
     -------
     dict
-        The header's JSON, and under ``"tensors"`` the shape of each tensor by its name.
+        The header's JSON, under ``"tensors"`` the shape of each tensor by its name, and under ``"checksum"``
+        the SHA-256 of description and weights, or None in a file that was written without.
 
     Raises
     ------
@@ -95,6 +96,7 @@ def read_checkpoint_header(path: Path | str) -> dict[str, Any]:
             f"{path.name} is a safetensors file of another program; choose a checkpoint of kidnet train."
         )
     record = parse_record(metadata[METADATA_KEY], path.name)
+    record.setdefault("checksum", None)
     record["tensors"] = {
         name: [int(size) for size in each["shape"]]
         for name, each in header.items()
@@ -132,7 +134,10 @@ def parse_record(text: str, name: str) -> dict[str, Any]:
             f"{name} has checkpoint format {version!r}, this program reads {FORMAT_VERSION}; "
             "update napari-kidnet."
         )
-    missing, unknown = sorted(REQUIRED.keys() - record.keys()), sorted(record.keys() - REQUIRED.keys())
+    missing, unknown = (
+        sorted(REQUIRED.keys() - record.keys()),
+        sorted(record.keys() - REQUIRED.keys() - {"checksum"}),
+    )
     if missing or unknown:
         found = [f"lacks {key}" for key in missing] + [f"has an unknown {key}" for key in unknown]
         raise CheckpointError(f"{name} is not a valid checkpoint: its description {' and '.join(found)}.")
