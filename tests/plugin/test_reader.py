@@ -10,6 +10,7 @@ import pytest
 
 from napari_kidnet.plugin.layers import scan_of
 from napari_kidnet.plugin.reader import get_reader
+from tests.test_cli_errors import BAD_SCANS, two_series
 
 
 def open_(viewer, path):
@@ -113,6 +114,32 @@ def test_a_dicom_folder_opens(viewer, preferences, abdomen):
     (image,) = open_(viewer, folder)
     assert image.data.ndim == 3
     assert scan_of(image).stored.format == "dicom"
+
+
+def test_every_bad_scan_of_the_command_line_is_the_same_sentence_in_napari(viewer, tmp_path):
+    for kind, (make, said) in BAD_SCANS.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        path = make(folder)
+        if not path.exists():
+            continue  # napari itself says so, before it asks a reader
+        before, files = len(notifications()), sorted(tmp_path.rglob("*"))
+        assert open_(viewer, path) == [], kind
+        told = notifications()[before:]
+        assert len(told) == 1, kind
+        assert said in told[0], kind
+        assert "Traceback" not in told[0], kind
+        assert sorted(tmp_path.rglob("*")) == files, kind
+    assert not viewer.layers
+
+
+def test_one_file_of_a_series_opens_that_series(viewer, preferences, tmp_path):
+    preferences(auto_segment="never")
+    folder = two_series(tmp_path)
+    (image,) = open_(viewer, folder / "b2.dcm")
+    scan = scan_of(image)
+    assert image.data.shape[0] == 6
+    assert (image.name, scan.path) == ("two", folder)  # labels are proposed beside the folder, not in it
 
 
 def test_what_is_not_ours_is_left_to_others(tmp_path):

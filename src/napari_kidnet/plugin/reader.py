@@ -8,6 +8,7 @@ is on the screen (`controller.Controller`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -45,7 +46,7 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
     file = Path(path)
     name = file.name.lower()
     if file.is_dir():
-        return _read if _holds_dicom(file) else None
+        return _read if _holds_dicom(file) or not any(file.iterdir()) else None  # empty: there is a sentence
     if name.endswith((".nii", ".nii.gz", ".dcm")):
         return _read
     if name.endswith((".tif", ".tiff")):
@@ -88,13 +89,13 @@ def _reading_steps(file: Path, *, in_window: bool) -> Generator[Report, None, La
 def _read_scan(path: Path, *, in_window: bool) -> LayerData:
     from napari_kidnet.scans import read_scan
 
-    if path.suffix.lower() == ".dcm":
-        path = path.parent
     chosen = preferences()
     wanted = chosen.auto_segment != "never"
     if in_window and wanted:
         warming.warm_up(chosen.checkpoint)
     scan = read_scan(path)
+    if path.suffix.lower() == ".dcm":  # one file stands for its series, among several in the folder
+        scan = replace(scan, name=path.absolute().parent.name, path=path.parent)
     return (scan.hu, scan_keywords(scan, segment_on_arrival=wanted), "image")
 
 

@@ -125,6 +125,9 @@ def choose_series(found: dict[str, list[Slice]], series: str | None, folder: Pat
         for each in (_info(uid, found[uid]) for uid in found)
     )
     if series is None:
-        raise ScanError(f"{folder} holds {len(found)} DICOM series, choose one with --series UID: {listed}.")
+        raise ScanError(
+            f"{folder} holds {len(found)} DICOM series, choose one with --series UID "
+            f"or open one of its files: {listed}."
+        )
     problem = "no DICOM series" if not fitting else "several DICOM series"
     raise ScanError(f"{folder} holds {problem} {series!r}, choose one with --series UID: {listed}.")
