@@ -40,8 +40,8 @@ class _Weights(NamedTuple):
     """The logistic regression that turns what is seen of a gap into a confidence.
 
     Fitted on candidates of validation phantoms (seeds 500 to 511, all phases, three sources of anatomy): 213
-    in truth that had gaps cut into it, and 917 between islands that the shipped checkpoint predicted, both kinds
-    with the same weight. What is not known adds nothing, being at its mean.
+    in truth that had gaps cut into it, and 917 between islands that the shipped checkpoint predicted, both
+    kinds with the same weight. What is not known adds nothing, being at its mean.
     """
 
     base: float = 0.03

@@ -107,7 +107,7 @@ class _Island:
         mask = np.zeros(near.max(axis=0) - low + 2, bool)
         mask[tuple((near - low).T)] = True
         inner = float(distance_transform_edt(mask, sampling=spacing).max())
-        return max(inner - SURFACE_VOXELS * min(spacing), min(spacing) / 2)
+        return float(max(inner - SURFACE_VOXELS * spacing.min(), spacing.min() / 2))
 
 
 def approaches(table: IslandTable, rows: NDArray[np.int64], reach_mm: float) -> Iterator[list[Approach]]:
