@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a process with more threads could not be forked
@@ -114,6 +115,9 @@ def fork(folder: Path, steps: int) -> int:
         cases, earlier = list_cases(folder / "corrected"), list_cases(folder / "earlier")
         finetune(None, cases, folder / "new.safetensors", settings, earlier)
         code = 0
+    except Exception:
+        traceback.print_exc()  # this process ends without telling anybody else
+        raise
     finally:
         os._exit(code)
 

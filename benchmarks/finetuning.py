@@ -44,7 +44,7 @@ from napari_kidnet.training.finetuning import finetune_steps
 from napari_kidnet.training.guard import split_roles
 from napari_kidnet.training.lineage import activate, active_checkpoint, file_hash
 
-STEPS = 80
+STEPS = 50
 PATCH = 48
 TESTS = (1000, 1001, 1002)
 
@@ -380,9 +380,86 @@ def effort(home: Path, results: Results, base: str, site: str, seeds=(0, 1, 2), 
             results.add(**key, mark=mark, rows=rows)
 
 
+# --- what each part is worth, and what a user would do instead ---
+
+PARTS = {
+    "all parts": {},
+    "no replay, rate 3e-3": {"replay": None, "distillation": 0.0, "learning_rate": 3e-3},
+    "no replay": {"replay": None},
+    "no dynamic weighting": {"schema": "rs"},
+    "no random sampling": {"schema": "dw"},
+    "rate 1e-3": {"learning_rate": 1e-3},
+    "unreviewed taken for background": {"zero_weight": False},
+    "no distillation": {"distillation": 0.0},
+    "hard negatives": {"hard_share": 0.5},
+    "plain cross-entropy, no replay": {"schema": "none", "replay": None, "distillation": 0.0},
+    "rate 1e-4": {"learning_rate": 1e-4},
+    "decoder only": {"mode": "decoder"},
+}
+
+
+def lessons_of(home: Path, site: str, seed: int, scans: int):
+    return [corrected(home, site, 300 + 10 * seed + number) for number in range(scans)]
+
+
+def parts(home: Path, results: Results, base: str, site: str, seeds=(0,), scans=3, arms=tuple(PARTS), **_):
+    """Fine-tune once on some corrected scans; the guard only tells, so that the damage can be measured."""
+    keep_store(home, base)
+    for seed in seeds:
+        for arm in arms:
+            key = {"experiment": "parts", "base": base, "site": site, "arm": arm, "seed": seed}
+            if results.has(**key):
+                continue
+            folder = home / "parts" / f"{base}-{site}-{seed}-{arm.replace(' ', '-').replace(',', '')}"
+            begin(home, base, folder)
+            changes = dict(PARTS[arm])
+            cases = lessons_of(home, site, seed, scans)
+            replay = changes.pop("replay", earlier_cases(home, base))
+            if not changes.pop("zero_weight", True):
+                cases = [replace(each, reviewed=np.ones_like(each.reviewed)) for each in cases]
+            hard = changes.pop("hard_share", None)
+            if hard is not None:
+                found = load_checkpoint(folder / "0.safetensors")
+                (folder / "0.safetensors").unlink()
+                changed = replace(found, schema=found.schema | {"hard_share": hard})
+                save_checkpoint(folder / "0.safetensors", changed)
+                activate(folder / "0.safetensors")
+            result, losses, seconds = finetuned(
+                folder, cases, "1.safetensors", settings_of(seed, **changes), replay
+            )
+            results.add(
+                **key,
+                **both_sites(home, result.candidate, site),
+                activated=result.activated,
+                told=result.reason,
+                guard=[result.before.as_dict(), result.after.as_dict()],
+                seconds=round(seconds, 1),
+                loss=[losses[0], losses[-1]],
+            )
+
+
+def rivals(home: Path, results: Results, base: str, site: str, seeds=(0,), scans=3, arms=(), **_) -> None:
+    """Train MONAI's networks for as long as ours took, from scratch and from the old site's scans."""
+    from finetuning_rivals import compare
+
+    for seed in seeds:
+        lines = results.of(experiment="parts", base=base, site=site, arm="all parts", seed=seed)
+        seconds = lines[0]["seconds"]
+        for arm in arms or ("DynUNet, scratch", "DynUNet, old site", "U-Net, scratch", "U-Net, old site"):
+            key = {"experiment": "rivals", "base": base, "site": site, "arm": arm, "seed": seed}
+            if results.has(**key):
+                continue
+            name, start = arm.split(", ")
+            lessons = lessons_of(home, site, seed, scans)
+            results.add(**key, **compare(home, name, start, lessons, site, seconds, seed, TESTS))
+
+
+RUNS = {"loop": loop, "effort": effort, "parts": parts, "rivals": rivals}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("experiment", choices=["partial", "trunks", "bad", "loop", "effort"])
+    parser.add_argument("experiment", choices=[*RUNS, "partial", "trunks", "bad", "tables"])
     parser.add_argument("--base", default="narrow")
     parser.add_argument("--site", default="venous")
     parser.add_argument("--by", default="box")
@@ -396,20 +473,12 @@ def main() -> None:
     results = Results(arguments.home)
     given = {"seeds": arguments.seeds, "arms": arguments.arms}
     given = {name: value for name, value in given.items() if value}
-    if arguments.experiment in ("loop", "effort"):
-        given.pop("arms", None)
-        run = loop if arguments.experiment == "loop" else effort
-        changes = {k: json.loads(v) for k, v in (each.split("=") for each in arguments.set)}
-        run(
-            arguments.home,
-            results,
-            arguments.base,
-            arguments.site,
-            scans=arguments.scans,
-            by=arguments.by,
-            **given,
-            **changes,
-        )
+    if arguments.experiment in RUNS:
+        for pair in arguments.set:
+            name, value = pair.split("=")
+            given[name] = json.loads(value)
+        given |= {"scans": arguments.scans, "by": arguments.by}
+        RUNS[arguments.experiment](arguments.home, results, arguments.base, arguments.site, **given)
     elif arguments.experiment == "bad":
         bad(arguments.home, results, **given)
     else:

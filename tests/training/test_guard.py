@@ -49,6 +49,17 @@ def test_of_two_scans_one_is_held_out(hashes: list[str]) -> None:
     assert set(split_roles(hashes, {}).values()) == {"training", "validation"}
 
 
+@given(hashes=HASHES)
+def test_a_split_that_was_broken_off_goes_on_as_it_would_have(hashes: list[str]) -> None:
+    """Those to measure on are stored first; a process may be killed after any of them."""
+    whole = split_roles(hashes, {})
+    order = sorted(hashes, key=lambda each: whole[each] == "training")
+    for stored in range(len(order) + 1):
+        others = {"phantom-0500-arterial-typical": "validation"}
+        known = {each: whole[each] for each in order[:stored]} | others
+        assert split_roles(hashes, known) == whole
+
+
 def figures(old: float | None, new: float | None) -> Figures:
     there = [each for each in (old, new) if each is not None]
     mean = sum(there) / len(there) if there else 0.0

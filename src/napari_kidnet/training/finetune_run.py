@@ -16,7 +16,7 @@ import torch
 from napari_kidnet.classes import CLASSES, VESSELS
 from napari_kidnet.errors import LabelsError
 from napari_kidnet.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from napari_kidnet.progress import Progress
+from napari_kidnet.progress import Progress, retell
 from napari_kidnet.scans.writing import write_atomically
 from napari_kidnet.training.corrections import (
     Correction,
@@ -27,12 +27,13 @@ from napari_kidnet.training.corrections import (
 )
 from napari_kidnet.training.finetune_settings import EXPECTED_STEPS, FinetuneSettings
 from napari_kidnet.training.guard import Figures, Guard, GuardCase, split_roles, verdict
-from napari_kidnet.training.learning_set import LearningSet, learning_set
+from napari_kidnet.training.learning_set import LearningSet, learning_set_steps
 from napari_kidnet.training.lineage import scan_roles
 from napari_kidnet.training.replay import MixedStore, ReplayStore
 from napari_kidnet.training.tuner import Tuner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_kidnet.scans import Case
@@ -69,7 +70,10 @@ class FinetuneProgress(Progress):
     seconds_left : float, optional
         As far as it is known.
     figures : Figures, optional
-        On the guard's scans, when they were measured after this step.
+        On the guard's scans, when they were measured after this step (after none: the old checkpoint's).
+    checkpoint : callable, optional
+        After a step: returns the network as it is then, for a look at what it says. To be called before the
+        next step; nothing is copied unless it is.
     """
 
     loss: float = math.nan
@@ -79,6 +83,7 @@ class FinetuneProgress(Progress):
     class_weights: tuple[float, ...] = ()
     seconds_left: float | None = None
     figures: Figures | None = None
+    checkpoint: Callable[[], Checkpoint] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +161,8 @@ class FinetuneRun:
         guarding = [GuardCase(each, False) for each in locked] + [GuardCase(each, True) for each in held]
         self.guard = Guard(guarding, settings.device, torch.get_num_threads())
 
-        yield self._telling("Slicing the corrected scans")
-        found = learning_set(learned, parent, self._work, settings)
+        slicing = learning_set_steps(learned, parent, self._work, settings)
+        found = yield from retell(slicing, lambda told: self._telling(told.what))
         store = MixedStore(found.store, self._known(found), found.edited, settings.edited_share)
         replaying: list[str] = []
         if replay is not None:
@@ -172,7 +177,8 @@ class FinetuneRun:
             "replay": replaying,
             "guard": self.guard.hashes,
         }
-        self.tuner = Tuner(parent, store, settings, identity, distil=replay is None)
+        partial = any(not each.reviewed.all() for each in learned)
+        self.tuner = Tuner(parent, store, settings, identity, distil=partial or replay is None)
         self._began -= self.tuner.resume(self._state)
         yield from self._measure_before()
 
@@ -191,6 +197,7 @@ class FinetuneRun:
                     if figures is not None or tuner.done % self._settings.save_every == 0:
                         self._save()
                     told = self._telling(f"Fine-tuning ({tuner.where})")
+                    waits = time.monotonic()
                     asked = yield replace(
                         told,
                         loss=step.loss,
@@ -199,7 +206,10 @@ class FinetuneRun:
                         volumes=step.volumes,
                         class_weights=step.class_weights,
                         figures=figures,
+                        checkpoint=lambda: tuner.checkpoint(self._about(None), self._ancestry()),
                     )
+                    # a pause, or a look at what it says: not the time of this fine-tuning
+                    self._began += time.monotonic() - waits
                     if asked == STOP or self._enough():
                         break
             finally:
@@ -234,7 +244,8 @@ class FinetuneRun:
             earlier = [read_correction(each) for each in replay]
             scans = {each["hash"]: each["role"] for each in self._scans}
             roles = split_roles([each.hash for each in earlier], self._roles_so_far() | scans)
-            for each in earlier:
+            # those to measure on come first: a run killed in between splits the rest as it did before
+            for each in sorted(earlier, key=lambda each: roles[each.hash] == "training"):
                 if not self.ring.has(each.hash):
                     yield self._telling(f"Slicing {each.name} to replay")
                     self.ring.add(each, roles[each.hash], chance_of(each))
@@ -261,16 +272,11 @@ class FinetuneRun:
             figures = yield from self._measure(self._parent)
             notes |= {"before": figures.as_dict(), "measuring": time.monotonic() - began}
         self.before = Figures(**notes["before"])
+        yield replace(self._telling("Measured before"), figures=self.before)
 
     def _measure(self, checkpoint: Checkpoint) -> Generator[FinetuneProgress, object, Figures]:
         steps = self.guard.measure_steps(checkpoint)
-        while True:
-            try:
-                told = next(steps)
-            except StopIteration as stop:
-                figures: Figures = stop.value
-                return figures
-            yield self._telling(told.what)
+        return (yield from retell(steps, lambda told: self._telling(told.what)))
 
     def _judge(self) -> Generator[FinetuneProgress, object, Figures]:
         tuner = self.tuner

@@ -88,7 +88,7 @@ def finetune_steps(
     out = Path(out)
     work = out.with_name(f"{out.stem}.finetuning")
     if out.exists():
-        return _finish(_result_of(out, work), work)
+        return _finish(_result_of(out, work), work, checkpoint)
     ensure_writable(out)
     parent = _parent(checkpoint, out.parent)
     if not resume:
@@ -112,11 +112,9 @@ def finetune_steps(
         raise
     finally:
         torch.set_num_threads(threads)
-    if not result.activated and not isinstance(checkpoint, Checkpoint | None):
-        _stay(Path(checkpoint), out.parent)
     for correction, role in run.to_keep:
         run.ring.add(correction, role, chance_of(correction))
-    return _finish(result, work)
+    return _finish(result, work, checkpoint)
 
 
 def finetune(
@@ -151,10 +149,12 @@ def _result_of(out: Path, work: Path) -> FinetuneResult:
         ) from None
 
 
-def _finish(result: FinetuneResult, work: Path) -> FinetuneResult:
+def _finish(result: FinetuneResult, work: Path, parent: Checkpoint | Path | str | None) -> FinetuneResult:
     """Do what comes last; it may be done twice."""
     if result.activated:
         activate(result.candidate)
+    elif not isinstance(parent, Checkpoint | None):
+        _stay(Path(parent), result.candidate.parent)
     shutil.rmtree(work, ignore_errors=True)
     return result
 

@@ -157,7 +157,7 @@ def split_roles(hashes: Sequence[str], known: Mapping[str, str]) -> dict[str, st
         roles[each] = "validation" if int(each[:8], 16) % HELD_OUT == 0 else "training"
     if new and "training" not in roles.values():
         roles[new[-1]] = "training"
-    if len(new) >= 2 and "validation" not in {*roles.values(), *known.values()}:
+    if len(new) >= 2 and "validation" not in roles.values():
         roles[new[0]] = "validation"
     return roles
 
