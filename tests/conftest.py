@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Never the checkpoints of the person who runs the tests; commands started by a test inherit it.
+os.environ["KIDNET_CHECKPOINTS"] = str(Path(tempfile.mkdtemp(prefix="kidnet-tests-")) / "checkpoints")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

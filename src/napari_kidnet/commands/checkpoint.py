@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from napari_kidnet.commands.console import Console
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import argparse
 
 __all__ = ["declare"]
+
+OWN: Final = Path("")
+"""The person's own folder, which is only known when the verb runs."""
 
 
 def declare(verbs: Any) -> None:
@@ -22,7 +25,14 @@ def declare(verbs: Any) -> None:
         description="Show a checkpoint's card: network, classes, input, training, lineage.",
     )
     verb.add_argument("file", nargs="?", type=Path, metavar="F", help="default: the shipped checkpoint")
-    verb.add_argument("--tree", type=Path, metavar="DIR", help="instead: a folder's checkpoints as a tree")
+    verb.add_argument(
+        "--tree",
+        nargs="?",
+        const=OWN,
+        type=Path,
+        metavar="DIR",
+        help="instead: a folder's checkpoints as a tree (default: your own)",
+    )
     verb.add_argument("--json", action="store_true", help="the card as JSON on standard output")
     verb.set_defaults(run=_run)
 
@@ -41,8 +51,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _tree(folder: Path) -> str:
+    from napari_kidnet.labelling.in_use import own_folder
     from napari_kidnet.training.lineage import describe_tree, lineage
 
+    folder = own_folder() if folder == OWN else folder
     return describe_tree(lineage(folder)) or f"{folder} holds no checkpoint."
 
 

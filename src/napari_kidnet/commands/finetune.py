@@ -39,12 +39,17 @@ def declare(verbs: Any) -> None:
         "is given again.",
     )
     verb.add_argument(
-        "--checkpoint", type=Path, metavar="F", help="where to start (default: the one in use beside --out)"
+        "--checkpoint",
+        type=Path,
+        metavar="F",
+        help="where to start, or: shipped (default: the active one beside --out)",
     )
     verb.add_argument(
         "--cases", required=True, nargs="+", type=Path, metavar="DIR", help="folders with corrected cases"
     )
-    verb.add_argument("--out", required=True, type=Path, metavar="F2", help="the new one (.safetensors)")
+    verb.add_argument(
+        "--out", type=Path, metavar="F2", help="the new one (default: a new .safetensors among your own)"
+    )
     replay = verb.add_mutually_exclusive_group()
     replay.add_argument("--replay", nargs="+", type=Path, metavar="DIR", help="folders with earlier cases")
     replay.add_argument(
@@ -74,12 +79,21 @@ def declare(verbs: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     console = Console(options.quiet)
-    if options.out.suffix != ".safetensors":
+    if options.out is not None and options.out.suffix != ".safetensors":
         options.usage_error("--out must end in .safetensors")
     if options.steps is not None and options.minutes is not None:
         options.usage_error("--steps and --minutes exclude each other")
-    writable_folder(options.out.parent, "--out")
-    need_space(options.out.parent, 500)
+
+    from napari_kidnet.labelling.in_use import checkpoint_named, next_name, own_folder, prepared_folder
+    from napari_kidnet.network.header import default_checkpoint_path
+
+    out: Path | None = options.out
+    if out is None:
+        own = prepared_folder(own_folder())
+        out = own / f"{next_name(own)}.safetensors"
+        console.remark(f"The new checkpoint: {out}")
+    writable_folder(out.parent, "--out")
+    need_space(out.parent, 500)
     cases = labelled_cases(options.cases)
     earlier = labelled_cases(options.replay) if options.replay else None
 
@@ -89,9 +103,10 @@ def _run(options: argparse.Namespace) -> int:
     replay: Replay = "beside" if earlier is None else earlier
     if options.no_replay:
         replay = None
-    steps = finetune_steps(
-        options.checkpoint, cases, options.out, settings, replay, resume=not options.restart
-    )
+    start: Path | None = options.checkpoint
+    if start is not None:
+        start = checkpoint_named(start) or default_checkpoint_path()
+    steps = finetune_steps(start, cases, out, settings, replay, resume=not options.restart)
     result = console.follow(_told(steps, console), "Fine-tuning")
     if options.json:
         write_json(options.json, {**asdict(result), "candidate": str(result.candidate)})

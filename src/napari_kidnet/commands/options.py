@@ -20,9 +20,9 @@ __all__ = [
 ]
 
 
-def add_engine_options(verb: argparse.ArgumentParser) -> None:
-    """Add ``--checkpoint``, ``--device``, ``--engine`` and ``--threads``."""
-    verb.add_argument("--checkpoint", type=Path, metavar="F", help="the network (default: the shipped one)")
+def add_engine_options(verb: argparse.ArgumentParser, checkpoint: str = "the shipped one") -> None:
+    """Add ``--checkpoint``, with what its default is, ``--device``, ``--engine`` and ``--threads``."""
+    verb.add_argument("--checkpoint", type=Path, metavar="F", help=f"the network (default: {checkpoint})")
     verb.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="where to run")
     verb.add_argument(
         "--engine", choices=["auto", "torch", "openvino"], default="auto", help="what runs the network"

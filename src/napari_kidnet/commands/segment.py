@@ -54,7 +54,9 @@ def declare(verbs: Any) -> None:
         metavar="PATH",
         help="one SCAN: a file (.nii.gz, .nii) or a folder; several: a folder, for NAME_labels.nii.gz each",
     )
-    add_engine_options(verb)
+    add_engine_options(
+        verb, "the active one of your checkpoints, else the shipped one; shipped names that one"
+    )
     verb.add_argument("--sensitivity", type=float, metavar="S", help="0 (few, sure vessels) to 1 (all)")
     verb.add_argument(
         "--probabilities", type=Path, metavar="PATH", help="write the classes' probabilities, too (as --out)"
@@ -86,6 +88,7 @@ def _run(options: argparse.Namespace) -> int:
         options.usage_error("--series names one series: give one SCAN with it")
     tasks = _tasks(options)
 
+    from napari_kidnet.labelling.in_use import SHIPPED, checkpoint_named
     from napari_kidnet.network import load_checkpoint
     from napari_kidnet.segmentation import SegmentSettings
 
@@ -97,7 +100,10 @@ def _run(options: argparse.Namespace) -> int:
         threads=options.threads,
         keep_probabilities=options.probabilities is not None,
     )
-    checkpoint = load_checkpoint(options.checkpoint)
+    named = checkpoint_named(options.checkpoint)
+    if options.checkpoint is None and named is not None:
+        console.remark(f"Network: {named}, the active one; --checkpoint {SHIPPED} takes the one shipped.")
+    checkpoint = load_checkpoint(named)
     reports: list[dict[str, Any]] = []
     for task in tasks:
         try:

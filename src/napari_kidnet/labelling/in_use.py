@@ -20,7 +20,18 @@ from napari_kidnet.network.header import default_checkpoint_path
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SHIPPED", "checkpoint_in_use", "checkpoint_named", "next_name", "own_folder", "prepared_folder"]
+__all__ = [
+    "ACTIVE_FILE",
+    "SHIPPED",
+    "checkpoint_in_use",
+    "checkpoint_named",
+    "next_name",
+    "own_folder",
+    "prepared_folder",
+]
+
+ACTIVE_FILE: Final = "active.json"
+"""Beside the checkpoints; names the active one."""
 
 VARIABLE: Final = "KIDNET_CHECKPOINTS"
 
@@ -58,13 +69,15 @@ def prepared_folder(folder: Path) -> Path:
     return folder
 
 
-def checkpoint_in_use(preferred: Path | None = None) -> Path | None:
+def checkpoint_in_use(preferred: Path | None = None, must_exist: bool = True) -> Path | None:
     """Return the checkpoint that segments; None is the one that comes with the package.
 
     Parameters
     ----------
     preferred : Path, optional
         What the person has set, if anything.
+    must_exist : bool
+        Refuse an active one whose file is gone; otherwise whoever reads it will.
 
     Raises
     ------
@@ -75,7 +88,7 @@ def checkpoint_in_use(preferred: Path | None = None) -> Path | None:
         return preferred
     from napari_kidnet.training.lineage import active_checkpoint
 
-    return active_checkpoint(own_folder())
+    return active_checkpoint(own_folder(), must_exist)
 
 
 def checkpoint_named(text: Path | str | None) -> Path | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from napari_kidnet.errors import CheckpointError
 from napari_kidnet.network.header import default_checkpoint_path, read_checkpoint_header
 from napari_kidnet.scans.writing import write_atomically
+from napari_kidnet.training.shelf import notes_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +43,8 @@ class Node:
         Whether it is the one in use.
     record : dict
         Its fine-tuning: scans, steps, seed, figures before and after; empty for a trained one.
+    note : str
+        What a person wrote about it.
     """
 
     path: Path
@@ -50,6 +53,7 @@ class Node:
     depth: int
     active: bool
     record: dict[str, Any]
+    note: str = ""
 
 
 def file_hash(path: Path | str) -> str:
@@ -58,8 +62,15 @@ def file_hash(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def active_checkpoint(folder: Path | str) -> Path | None:
+def active_checkpoint(folder: Path | str, must_exist: bool = True) -> Path | None:
     """Return the checkpoint in use among those in a folder; None where none was chosen (the shipped one).
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where checkpoints lie.
+    must_exist : bool
+        Refuse a choice whose file is gone; otherwise whoever reads it will.
 
     Raises
     ------
@@ -77,7 +88,7 @@ def active_checkpoint(folder: Path | str) -> Path | None:
         return None
     # a name, never a path: the file may come from elsewhere
     path = Path(folder) / Path(str(name)).name
-    if not path.is_file():
+    if must_exist and not path.is_file():
         raise CheckpointError(f"{path} is the active checkpoint and is gone; activate another one.")
     return path
 
@@ -112,7 +123,8 @@ def lineage(folder: Path | str) -> list[Node]:
         own = file_hash(shipped)
         if any(header["parent"] == own for _, header in found.values()):
             found.setdefault(own, (shipped, read_checkpoint_header(shipped)))
-    chosen = active_checkpoint(folder)
+    chosen = active_checkpoint(folder, must_exist=False)
+    notes = notes_in(folder)
     nodes: list[Node] = []
 
     def add(digest: str, depth: int) -> None:
@@ -122,7 +134,7 @@ def lineage(folder: Path | str) -> list[Node]:
         else:
             active = path == chosen
         about = header["record"].get("finetuning", {})
-        nodes.append(Node(path, digest, header["parent"], depth, active, about))
+        nodes.append(Node(path, digest, header["parent"], depth, active, about, notes.get(digest, "")))
         for child, (_, other) in found.items():
             if other["parent"] == digest:
                 add(child, depth + 1)
@@ -145,6 +157,8 @@ def describe_tree(nodes: Iterable[Node]) -> str:
             before, after = (node.record.get(key, {}).get("mean_f1") for key in ("before", "after"))
             if before is not None and after is not None:
                 words.append(f"mean F1 {before:.3f} to {after:.3f}")
+        if node.note:
+            words.append(f"({node.note})")
         lines.append("  ".join(words))
     return "\n".join(lines)
 
