@@ -26,6 +26,7 @@ from napari_kidnet.commands import (
     prefer,
     segment,
     train,
+    worklist,
 )
 from napari_kidnet.commands.console import explain, is_debugging, one_line
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_parser", "main"]
 
-_VERBS = (demo, open_scan, prefer, segment, phantom, train, finetune, evaluate, islands, checkpoint)
+_VERBS = (demo, open_scan, prefer, segment, worklist, phantom, train, finetune, evaluate, islands, checkpoint)
 """In the order in which a newcomer meets them."""
 
 _CHATTY = ("nibabel", "nibabel.global", "pydicom", "tifffile", "openvino")

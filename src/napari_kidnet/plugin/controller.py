@@ -183,6 +183,12 @@ class Controller:
         """Return the worksheet of an image layer, if it has one yet."""
         return self._sheets.get(image)
 
+    def take(self, image: Any, session: LabellingSession, saved_as: Path | None = None) -> Worksheet:
+        """Show labels that are there already on an image layer, and go on with their session."""
+        sheet = self._sheets[image] = Worksheet(image, session, saved_as=saved_as)
+        self._show_labels(sheet)
+        return sheet
+
     def _show_labels(self, sheet: Worksheet) -> None:
         viewer = self._viewer()
         if sheet.labels is not None or viewer is None:
