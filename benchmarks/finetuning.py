@@ -34,6 +34,7 @@ from finetuning_sites import (
     segmented,
     truth_of,
 )
+from finetuning_tables import tables
 
 from napari_kidnet.errors import KidnetError
 from napari_kidnet.network import load_checkpoint, save_checkpoint
@@ -473,7 +474,9 @@ def main() -> None:
     results = Results(arguments.home)
     given = {"seeds": arguments.seeds, "arms": arguments.arms}
     given = {name: value for name, value in given.items() if value}
-    if arguments.experiment in RUNS:
+    if arguments.experiment == "tables":
+        print(tables(results.lines))
+    elif arguments.experiment in RUNS:
         for pair in arguments.set:
             name, value = pair.split("=")
             given[name] = json.loads(value)
