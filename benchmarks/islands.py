@@ -2,7 +2,6 @@
 
     python benchmarks/islands.py                     512 x 512 x 400, phantom annotations tiled
     python benchmarks/islands.py --labels F          any label volume (NIfTI), tiled to the size
-    python benchmarks/islands.py --bridging          gaps of 3-8 mm, cut into phantoms' vessels
 
 Both tables hold the same columns: volume, box, centroid, mean and least probability, radius, length and end
 points, distance to the largest of the class, neighbouring classes.
@@ -23,10 +22,10 @@ from scipy.spatial import cKDTree
 
 from napari_kidnet.islands import (
     Context,
-    accept_bridges,
     delete,
     find_islands,
-    propose_bridges,
+    keep_largest,
+    paint,
     relabel,
     update_islands,
 )
@@ -152,84 +151,50 @@ def table_benchmark(shape, path, repeats):
         "memory_over_labels_traced": round(traced / labels.nbytes, 2),
     }
     trunk = {table.largest_of(c) for c in (1, 2, 3)}
+    report |= updates(labels, table, trunk, context, rng)
+    return report
+
+
+def updates(labels, table, trunk, context, rng):
+    """Time what follows an edit: of one island, of the largest, by a dab of the brush, of many islands."""
+    report = {}
     others = [row for row in rng.permutation(len(table)).tolist() if row not in trunk][:40]
-    for name, chosen in (
-        ("update_island", others),
-        ("update_trunk", sorted(r for r in trunk if r is not None)),
-    ):
+    largest = sorted(row for row in trunk if row is not None)
+    kinds = {
+        "update_island": [edit for row in others for edit in whole(labels, table, row)],
+        "update_largest": [edit for row in largest for edit in whole(labels, table, row)],
+        "brush_on_largest": [dab(labels, table, row, rng) for row in largest for _ in range(4)],
+        "keep_largest": [keep_largest(labels, table, class_id) for class_id in (1, 2, 3)],
+    }
+    for name, edits in kinds.items():
         took = []
-        for row in chosen:
-            for edit in (delete(labels, table, [table.id[row]]), relabel(labels, table, [table.id[row]], 3)):
-                edit.apply(labels)
-                took.append(best_of(1, lambda edit=edit: update_islands(table, labels, edit.box, context))[0])
-                edit.undo(labels)
+        for edit in edits:
+            edit.apply(labels)
+            took.append(best_of(1, lambda edit=edit: after(table, labels, edit, context))[0])
+            edit.undo(labels)
         report |= {
             f"{name}_ms_median": round(1e3 * np.median(took)),
             f"{name}_ms_worst": round(1e3 * max(took)),
         }
+    report["keep_largest_islands"] = [edit.what for edit in kinds["keep_largest"]]
     return report
 
 
-def bridging_benchmark(cases):
-    """Cut gaps into truth; a bridge is right when its middle lies in a gap."""
-    from napari_kidnet.phantom import PhantomSettings, make_case
-
-    cut = found = proposed = 0
-    pieces = {"truth": 0, "broken": 0, "bridged": 0}
-    for seed in range(1000, 1000 + cases):
-        case = make_case(seed, PhantomSettings(phase="arterial", field="crop"))
-        rng = np.random.default_rng(seed)
-        truth, spacing = case.truth.astype(np.uint8), case.scan.spacing
-        labels, gaps = cut_gaps(truth, spacing, rng)
-        context = Context(spacing, hu=case.scan.hu)
-        table = find_islands(labels, context)
-        bridges = propose_bridges(table, labels, context)
-        proposed += len(bridges)
-        cut += len(gaps)
-        hit = set()
-        for bridge in bridges:
-            middle = bridge.path[len(bridge.path) // 2] * np.asarray(spacing)
-            near = [k for k, (at, reach) in enumerate(gaps) if np.linalg.norm(middle - at) <= reach]
-            hit.update(near[:1])
-        found += len(hit)
-        pieces["truth"] += len(find_islands(truth, Context(spacing, skeletons=False)))
-        pieces["broken"] += len(table)
-        accept_bridges(labels, bridges, spacing).apply(labels)
-        pieces["bridged"] += len(find_islands(labels, Context(spacing, skeletons=False)))
-    return {
-        "cases": cases,
-        "gaps": cut,
-        "found_percent": round(100 * found / max(cut, 1), 1),
-        "proposals": proposed,
-        "wrong_percent": round(100 * (proposed - found) / max(proposed, 1), 1),
-        "pieces": pieces,
-    }
+def after(table, labels, edit, context):
+    return update_islands(table, labels, edit.box, context, edit.labels.flat)
 
 
-def cut_gaps(truth, spacing, rng, wanted=8):
-    """Take balls of 3-8 mm out of thin vessels, where that parts an island."""
-    labels, gaps = truth.copy(), []
-    mm = np.asarray(spacing)
-    for _ in range(wanted * 6):
-        if len(gaps) == wanted:
-            break
-        table = find_islands(labels, Context(spacing))
-        row = int(rng.choice(len(table), p=table.length_mm / table.length_mm.sum()))
-        line = skeleton_of(table.mask_of(row), spacing)
-        at = line.points[rng.integers(len(line.points))] + table.start[row]
-        width = rng.uniform(3, 8)
-        low = np.maximum(at - np.ceil(width / mm).astype(int), 0)
-        box = tuple(slice(a, a + 2 * int(np.ceil(width / m)) + 1) for a, m in zip(low, mm, strict=True))
-        grid = np.stack(np.indices(labels[box].shape), -1) + low
-        ball = (np.linalg.norm((grid - at) * mm, axis=-1) <= width / 2) & (labels[box] == table.class_id[row])
-        tried = labels.copy()
-        tried[box][ball] = 0
-        after = find_islands(tried, Context(spacing, skeletons=False))
-        parts = [r for r in range(len(after)) if np.isin(after.voxels_of(r)[:1], table.voxels_of(row)).all()]
-        if len(parts) == 2 and min(after.voxels[parts]) >= 20:
-            labels = tried
-            gaps.append((at * mm, width / 2 + 3.0))
-    return labels, gaps
+def whole(labels, table, row):
+    other = 1 + int(table.class_id[row]) % 3
+    return delete(labels, table, [table.id[row]]), relabel(labels, table, [table.id[row]], other)
+
+
+def dab(labels, table, row, rng):
+    """Paint a ball of 2 mm at an island's surface, in its class."""
+    voxels = table.voxels_of(row)
+    voxel = voxels[np.flatnonzero(np.diff(voxels) != 1)[rng.integers(100)]]
+    at = np.unravel_index(int(voxel), labels.shape)
+    return paint(labels, [at], int(table.class_id[row]), 2.0, SPACING)
 
 
 def main():
@@ -237,14 +202,8 @@ def main():
     ask.add_argument("--shape", nargs=3, type=int, default=(400, 512, 512), metavar=("Z", "Y", "X"))
     ask.add_argument("--labels")
     ask.add_argument("--repeats", type=int, default=3)
-    ask.add_argument("--bridging", action="store_true")
-    ask.add_argument("--cases", type=int, default=4)
     wish = ask.parse_args()
-    result = (
-        bridging_benchmark(wish.cases)
-        if wish.bridging
-        else table_benchmark(tuple(wish.shape), wish.labels, wish.repeats)
-    )
+    result = table_benchmark(tuple(wish.shape), wish.labels, wish.repeats)
     print(json.dumps(result, indent=1))
 
 

@@ -74,7 +74,7 @@ def _in_near_blocks(
     block = coordinates(flat[starts], shape) // _BLOCK_VOXELS
     sides = [-(-size // _BLOCK_VOXELS) for size in shape]
     keys = ((owner[starts] * sides[0] + block[:, 0]) * sides[1] + block[:, 1]) * sides[2] + block[:, 2]
-    distinct, which = np.unique(keys, return_inverse=True)
+    distinct = np.unique(keys)
     island, place = np.divmod(distinct, sides[0] * sides[1] * sides[2])
     middle = (_BLOCK_VOXELS - 1) / 2
     corner = coordinates(place, (sides[0], sides[1], sides[2])) * _BLOCK_VOXELS
@@ -82,7 +82,7 @@ def _in_near_blocks(
     slack = middle * float(np.linalg.norm(pace))
     keep = np.zeros(len(distinct), bool)
     keep[_sieve(centres, island, tree, np.full(int(owner[-1]) + 1, np.inf), slack)] = True
-    return np.repeat(keep[which], np.diff(np.append(starts, flat.size)))
+    return np.repeat(keep[np.searchsorted(distinct, keys)], np.diff(np.append(starts, flat.size)))
 
 
 def _sieve(
@@ -99,7 +99,7 @@ def _sieve(
     slack : float
         How far the voxels that a point stands for may lie from it.
     """
-    left, bound = np.arange(len(mm)), np.zeros(len(mm), np.float32)
+    left, bound, points = np.arange(len(mm)), np.zeros(len(mm), np.float32), mm
     at_once = 3 * _LOOK_UP_AT_ONCE
     looked: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     for _ in range(_ROUNDS):
@@ -109,19 +109,20 @@ def _sieve(
         which = np.repeat(np.arange(len(first)), np.diff(np.append(first, left.size)))
         candidates = np.flatnonzero(bound == np.minimum.reduceat(bound, first)[which])
         chosen = candidates[np.searchsorted(which[candidates], np.arange(len(first)))]
-        reached = np.asarray(tree.query(mm[left[chosen]])[0])
+        reached = np.asarray(tree.query(points[chosen])[0])
         looked.append((left[chosen], reached))
         island = owner[left[first]]
         best[island] = np.minimum(best[island], reached + slack)
-        away = np.sqrt(((mm[left] - mm[left[chosen]][which]) ** 2).sum(axis=1))
+        way = points - points[chosen][which]
+        away = np.sqrt(np.einsum("ij,ij->i", way, way))
         bound = np.maximum(bound, reached[which].astype(np.float32) - away - np.float32(slack))
         promising = bound < best[owner[left]] + _ROUNDING_MM
         promising[chosen] = False
-        left, bound = left[promising], bound[promising]
+        left, bound, points = left[promising], bound[promising], points[promising]
     if left.size:
-        reached = np.asarray(tree.query(mm[left])[0])
+        reached = np.asarray(tree.query(points)[0])
         np.minimum.at(best, owner[left], reached + slack)
         looked.append((left, reached))
-    points = np.concatenate([each for each, _ in looked])
+    seen = np.concatenate([each for each, _ in looked])
     reached = np.concatenate([each for _, each in looked])
-    return np.asarray(points[reached - slack <= best[owner[points]] + _ROUNDING_MM])
+    return np.asarray(seen[reached - slack <= best[owner[seen]] + _ROUNDING_MM])

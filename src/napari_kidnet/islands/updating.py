@@ -102,31 +102,38 @@ def _differing(table: IslandTable, values: NDArray[np.integer], box: Box) -> NDA
 def _reach(table: IslandTable, values: NDArray[np.integer], changed: NDArray[np.int64]) -> _Reach:
     """Return which islands an edit touched, and which only have other neighbours now."""
     touched, beside = np.zeros(len(table), bool), np.zeros(len(table), bool)
-    at = coordinates(changed, table.shape)
     now = values.reshape(-1)[changed]
+    plane = table.shape[1] * table.shape[2]
+    ends = np.searchsorted(changed, np.stack([table.start[:, 0] - 1, table.stop[:, 0] + 1]) * plane)
+    at = coordinates(changed, table.shape)
     low, high = at.min(axis=0), at.max(axis=0) + 1
     for row in np.flatnonzero(((table.start <= high) & (table.stop >= low)).all(axis=1)).tolist():
-        near = np.flatnonzero(((at >= table.start[row] - 1) & (at <= table.stop[row])).all(axis=1))
+        part = slice(int(ends[0, row]), int(ends[1, row]))
+        near, is_now, voxels = changed[part], now[part], table.voxels_of(row)
+        if near.size <= voxels.size:
+            # A brush's dab on a long vessel: most of the changed voxels are far, and looking is by them.
+            here = ((at[part] >= table.start[row] - 1) & (at[part] <= table.stop[row])).all(axis=1)
+            near, is_now = near[here], is_now[here]
         if not near.size:
             continue
-        voxels = table.voxels_of(row)
-        gained = at[near[now[near] == table.class_id[row]]]
-        touched[row] = (in_sorted(voxels, changed[near]) >= 0).any() or _touch(
-            voxels, gained, _TOUCHING, table.shape
-        )
-        beside[row] = not touched[row] and _touch(voxels, at[near], _FACES, table.shape)
+        gained = near[is_now == table.class_id[row]]
+        few, many = sorted((near, voxels), key=len)
+        touched[row] = (in_sorted(many, few) >= 0).any() or _touch(voxels, gained, _TOUCHING, table.shape)
+        beside[row] = not touched[row] and _touch(voxels, near, _FACES, table.shape)
     return _Reach(touched, beside)
 
 
-def _touch(
-    voxels: NDArray[np.int64], points: NDArray[np.int32], ways: NDArray[np.int64], shape: Shape
-) -> bool:
-    """Say whether one of the points has a neighbour in an island."""
+def _touch(one: NDArray[np.int64], other: NDArray[np.int64], ways: NDArray[np.int64], shape: Shape) -> bool:
+    """Say whether a voxel of one sorted list has a neighbour in another; the ways come in opposite pairs."""
+    few, many = sorted((one, other), key=len)
+    if not few.size:
+        return False
+    at = coordinates(few, shape)
     for way in ways:
-        there = points + way
+        there = at + way
         inside = ((there >= 0) & (there < shape)).all(axis=1)
         keys = np.ravel_multi_index(tuple(there[inside].T), shape)
-        if (in_sorted(voxels, np.asarray(keys, np.int64)) >= 0).any():
+        if (in_sorted(many, np.asarray(keys, np.int64)) >= 0).any():
             return True
     return False
 
