@@ -172,9 +172,9 @@ def all_whole(values: NDArray[Any]) -> bool:
 
 
 def _exact(values: NDArray[Any]) -> HU:
-    """Return int16 if that loses nothing, else float32."""
+    """Return int16 if that loses nothing, else float32; no copy of what is that already."""
     limits = np.iinfo(np.int16)
     fits = values.min() >= limits.min and values.max() <= limits.max
     if fits and (values.dtype.kind != "f" or all_whole(values)):
-        return values.astype(np.int16)
-    return values.astype(np.float32)
+        return values.astype(np.int16, copy=False)
+    return values.astype(np.float32, copy=False)
