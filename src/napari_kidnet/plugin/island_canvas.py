@@ -1,7 +1,8 @@
-"""Islands on the canvas: going to one, its outline, the ghost of a bridge, and which one was clicked."""
+"""Islands on the canvas: going to one, its outline, ghosts of what would be done, the labels before."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -10,17 +11,27 @@ from napari_kidnet.islands.sparse import coordinates
 from napari_kidnet.islands.tubes import tube
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from napari_kidnet.islands import Bridge, IslandTable
+    from napari_kidnet.islands import Bridge, Edit, IslandTable
 
-__all__ = ["IslandCanvas"]
+__all__ = ["OWN_LAYERS", "IslandCanvas"]
 
 _OUTLINE: Final = "Selected island"
-_GHOST: Final = "Proposed bridge"
-_COLOURS: Final = {_OUTLINE: "white", _GHOST: "lime"}
+_BRIDGE: Final = "Proposed bridge"
+_GHOST: Final = "Preview"
+_BEFORE: Final = "Labels before"
+OWN_LAYERS: Final = (_OUTLINE, _BRIDGE, _GHOST, _BEFORE)
+"""Names of the layers that are added here; their islands are nobody's concern."""
+_ADDED: Final = 1
+_TAKEN: Final = 2
+_COLOURS: Final = {
+    _OUTLINE: {_ADDED: "white"},
+    _BRIDGE: {_ADDED: "lime"},
+    _GHOST: {_ADDED: "lime", _TAKEN: "yellow"},
+}
 _AROUND_MM: Final = 50.0
 """What is shown of the surroundings at least, so that a tiny island is not lost in a grey patch."""
 _FILLS: Final = 0.6
@@ -37,19 +48,17 @@ class IslandCanvas:
     viewer : napari.viewer.Viewer
     layer : napari.layers.Labels
         Whose islands are shown.
-    on_click : callable
-        Called with the voxel (z, y, x) that was clicked without dragging.
     """
 
-    def __init__(self, viewer: Any, layer: Any, on_click: Callable[[tuple[int, ...]], None]) -> None:
-        self._viewer, self.layer, self._on_click = viewer, layer, on_click
-        viewer.mouse_drag_callbacks.append(self._drag)
+    def __init__(self, viewer: Any, layer: Any) -> None:
+        self._viewer, self.layer = viewer, layer
+        self._told: str | None = None
 
     def close(self) -> None:
         """Take away what was added."""
-        if self._drag in self._viewer.mouse_drag_callbacks:
-            self._viewer.mouse_drag_callbacks.remove(self._drag)
-        for name in _COLOURS:
+        self.tell("")
+        self.show_before(None)
+        for name in OWN_LAYERS:
             self._remove(name)
 
     # ------------------------------------------------------------------ going there
@@ -89,17 +98,66 @@ class IslandCanvas:
         # One voxel wider: the outline then runs around a thin vessel and does not cover it.
         self._show(_OUTLINE, _wider(table.mask_of(row, 2)), [each.start for each in box])
 
-    def ghost(self, bridge: Bridge | None, table: IslandTable) -> None:
+    def bridge(self, bridge: Bridge | None, table: IslandTable) -> None:
         """Show where a bridge would run; None takes it away."""
         if bridge is None:
-            self._remove(_GHOST)
+            self._remove(_BRIDGE)
             return
-        flat = tube(bridge.path, bridge.radii_mm, table.shape, table.spacing)
-        at = coordinates(np.asarray(flat, np.int64), table.shape)
-        low, high = at.min(axis=0) - 1, at.max(axis=0) + 2
-        mask = np.zeros(high - low, np.uint8)
-        mask[tuple((at - low).T)] = 1
-        self._show(_GHOST, mask, low.tolist())
+        self._show_voxels(_BRIDGE, tube(bridge.path, bridge.radii_mm, table.shape, table.spacing), None)
+
+    def ghost(self, edit: Edit | None) -> None:
+        """Show what an edit would add (green) and take away (yellow); None takes the ghost away."""
+        if edit is None or not edit.voxels:
+            self._remove(_GHOST)
+        else:
+            self._show_voxels(_GHOST, edit.labels.flat, np.where(edit.labels.after == 0, _TAKEN, _ADDED))
+
+    def ghost_voxels(self, flat: NDArray[np.int64]) -> None:
+        """Show what a brush covers."""
+        self._show_voxels(_GHOST, flat, None)
+
+    def ghost_box(self, box: tuple[slice, slice, slice]) -> None:
+        """Show a box that is being drawn."""
+        self._show(_GHOST, np.ones([s.stop - s.start for s in box], np.uint8), [s.start for s in box])
+
+    def show_before(self, labels: NDArray[np.integer] | None) -> None:
+        """Show other labels in the place of the layer's; None shows the layer again."""
+        layers = self._viewer.layers
+        if labels is None:
+            if _BEFORE in layers:
+                self._remove(_BEFORE)
+                self.layer.visible = True
+            return
+        with self._same_choice():
+            before = self._viewer.add_labels(
+                labels,
+                name=_BEFORE,
+                scale=self.layer.scale,
+                translate=self.layer.translate,
+                units=self.layer.units,
+                axis_labels=self.layer.axis_labels,
+                colormap=self.layer.colormap,
+                opacity=self.layer.opacity,
+            )
+            before.editable = False
+            self.layer.visible = False
+
+    @property
+    def shows_before(self) -> bool:
+        """Whether other labels are shown in the layer's place."""
+        return _BEFORE in self._viewer.layers
+
+    def tell(self, text: str) -> None:
+        """Write a line over the picture; an empty one takes it away."""
+        canvas = getattr(self._viewer, "canvas", None)  # `viewer.text_overlay` before napari 0.9
+        overlay = self._viewer.text_overlay if canvas is None else canvas.overlays.text
+        if text:
+            overlay.text, overlay.visible = text, True
+        elif self._told:
+            overlay.text, overlay.visible = "", False
+        self._told = text
+
+    # ------------------------------------------------------------------ layers
 
     def _opacity(self) -> float:
         # In 3D the outline is a hull around the island.
@@ -116,22 +174,35 @@ class IslandCanvas:
             return
         from napari.utils.colormaps import DirectLabelColormap
 
+        colours: dict[int | None, Any] = {0: "transparent", None: "transparent"}
+        colours.update(_COLOURS[name].items())
+        with self._same_choice():
+            layer = self._viewer.add_labels(
+                mask,
+                name=name,
+                scale=self.layer.scale,
+                translate=translate,
+                units=self.layer.units,
+                axis_labels=self.layer.axis_labels,
+                colormap=DirectLabelColormap(color_dict=colours),
+                opacity=self._opacity(),
+            )
+            layer.contour = 1
+            layer.editable = False
+
+    def _show_voxels(self, name: str, flat: NDArray[np.int64], values: NDArray[np.integer] | None) -> None:
+        at = coordinates(np.asarray(flat, np.int64), self.layer.data.shape)
+        low, high = at.min(axis=0) - 1, at.max(axis=0) + 2
+        mask = np.zeros(high - low, np.uint8)
+        mask[tuple((at - low).T)] = _ADDED if values is None else values
+        self._show(name, mask, low.tolist())
+
+    @contextmanager
+    def _same_choice(self) -> Iterator[None]:
+        """Leave the person on the layer that was chosen."""
+        layers = self._viewer.layers
         active, chosen = layers.selection.active, set(layers.selection)
-        layer = self._viewer.add_labels(
-            mask,
-            name=name,
-            scale=self.layer.scale,
-            translate=translate,
-            units=self.layer.units,
-            axis_labels=self.layer.axis_labels,
-            colormap=DirectLabelColormap(
-                color_dict={0: "transparent", 1: _COLOURS[name], None: "transparent"}
-            ),
-            opacity=self._opacity(),
-        )
-        layer.contour = 1
-        layer.editable = False
-        # The person goes on working on the layer that was chosen.
+        yield
         layers.selection.clear()
         layers.selection.update(chosen)
         layers.selection.active = active
@@ -140,37 +211,6 @@ class IslandCanvas:
         layers = self._viewer.layers
         if name in layers:
             layers.remove(name)
-
-    # ------------------------------------------------------------------ clicks
-
-    def _drag(self, viewer: Any, event: Any) -> Generator[None, None, None]:
-        """Take a press and release in one place, with the plain left button, as a click on a voxel."""
-        if event.button != 1 or event.modifiers or str(self.layer.mode).lower() not in ("pan_zoom", "pick"):
-            return
-        began = np.asarray(event.pos)
-        yield
-        while event.type == "mouse_move":
-            yield
-        if np.abs(np.asarray(event.pos) - began).max() > 3:
-            return
-        voxel = self._voxel_under(event)
-        if voxel is not None:
-            self._on_click(voxel)
-
-    def _voxel_under(self, event: Any) -> tuple[int, ...] | None:
-        layer = self.layer
-        if len(event.dims_displayed) == 2:
-            at = np.rint(np.asarray(layer.world_to_data(event.position))).astype(int)
-            inside = ((at >= 0) & (at < layer.data.shape)).all()
-            return tuple(at.tolist()) if inside else None
-        start, end = layer.get_ray_intersections(event.position, event.view_direction, event.dims_displayed)
-        if start is None or end is None:
-            return None
-        steps = max(2, int(2 * np.linalg.norm(np.subtract(end, start))))
-        ray = np.rint(np.linspace(start, end, steps)).astype(int)
-        ray = ray[((ray >= 0) & (ray < layer.data.shape)).all(axis=1)]
-        hit = np.flatnonzero(layer.data[tuple(ray.T)])
-        return tuple(ray[hit[0]].tolist()) if hit.size else None
 
 
 def _wider(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

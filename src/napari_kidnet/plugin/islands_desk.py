@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -12,10 +13,19 @@ from qtpy.QtCore import QTimer
 
 from napari_kidnet.errors import KidnetError
 from napari_kidnet.islands import Context
-from napari_kidnet.labelling.correcting import IslandsSession, open_islands_steps
+from napari_kidnet.labelling.correcting import (
+    Correction,
+    IslandsSession,
+    labels_before,
+    open_islands_steps,
+    preview_steps,
+    saved_elsewhere_steps,
+)
+from napari_kidnet.labelling.correcting.probabilities import log_probabilities_of
 from napari_kidnet.plugin.controller import Controller
 from napari_kidnet.plugin.jobs import Job, start_job
 from napari_kidnet.plugin.layers import scan_of, tag_of
+from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +33,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_kidnet.labelling.correcting import Correction, IslandsView, Steps
+    from napari_kidnet.labelling.correcting import IslandsView, Make, Steps
     from napari_kidnet.scans import Scan
 
 __all__ = ["IslandsDesk"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked(Correction):
+    """The labels as they were, on their way to the window."""
+
+    before: NDArray[Any] | None = None
 
 
 class IslandsDesk:
@@ -41,6 +58,10 @@ class IslandsDesk:
     """The session, its view, or ``busy`` is another."""
     told = Signal(str, bool)
     """A line for a person, and whether it is a failure."""
+    ghost = Signal(object)
+    """The `Edit` that a preview would do."""
+    before = Signal(object)
+    """The labels as they were, (z, y, x)."""
 
     _of: ClassVar[weakref.WeakKeyDictionary[Any, IslandsDesk]] = weakref.WeakKeyDictionary()
 
@@ -56,10 +77,15 @@ class IslandsDesk:
         self._viewer = weakref.ref(viewer)
         self._layer = weakref.ref(layer)
         self.session: IslandsSession | None = None
+        self.refused = ""
+        self._wish: Make | None = None
+        self._saved_as: Path | None = None
         self._queue: deque[Callable[[], Steps]] = deque()
         self._job: Job | None = None
+        self._starting = False
         self._machine_wrote = False
         self._closed = False
+        self._of[layer] = self  # before a job lets the event loop turn, and somebody asks again
         viewer.layers.events.removed.connect(self._on_removed)
         layer.events.paint.connect(self._on_paint)
         layer.events.data.connect(self._on_data)
@@ -74,7 +100,7 @@ class IslandsDesk:
     @property
     def busy(self) -> bool:
         """Whether something is being done."""
-        return self._job is not None
+        return self._job is not None or self._starting
 
     @property
     def view(self) -> IslandsView | None:
@@ -97,6 +123,26 @@ class IslandsDesk:
     def redo(self) -> None:
         """Do the undone action again."""
         self.do(lambda session: session.redo_steps())
+
+    def preview(self, make: Make) -> None:
+        """Work out what an edit would do, and tell by ``ghost``; of several wishes the newest counts."""
+        waits, self._wish = self._wish is not None, make
+        if not waits:
+            self.do(self._preview_steps)
+
+    def _preview_steps(self, session: IslandsSession) -> Steps:
+        wish, self._wish = self._wish, None
+        return preview_steps(session, cast("Make", wish))
+
+    def show_before(self) -> None:
+        """Tell how the labels were, by ``before``."""
+        self.do(self._before_steps)
+
+    def _before_steps(self, session: IslandsSession) -> Steps:
+        yield Correction(Progress(0, 1, "Looking back"))
+        # In the worker the copy is made; the signal is emitted when this report has arrived in the window.
+        yield Looked(Progress(1, 1, "Looking back"), before=labels_before(session))
+        return ""
 
     def close(self) -> None:
         """Let go of the layer; another session may open the labels."""
@@ -123,26 +169,32 @@ class IslandsDesk:
         try:
             scan, path, context = _what_is_known(layer, self._sheet(), self._viewer())
         except KidnetError as error:
-            self.told.emit(str(error), True)
+            self._refuse(str(error))
             return
         data = layer.data
         if not isinstance(data, np.ndarray):
-            self.told.emit("these labels are not in memory; save them and open them again.", True)
+            self._refuse("these labels are not in memory; save them and open them again.")
             return
         job = self._start(open_islands_steps(data, scan, path, context), "Finding islands")
         job.returned.connect(self._on_opened)
 
+    def _refuse(self, why: str) -> None:
+        self.refused = why
+        self.view_changed.emit()
+
     def _on_opened(self, session: IslandsSession) -> None:
         self.session = session
         session.events.shown.connect(self._on_shown)
+        session.events.ghost.connect(lambda edit: self.ghost.emit(edit))
         if self._closed:
             session.close()
             return
-        self.do(lambda each: each.absorb_steps())  # what was painted while the islands were being found
+        # What was painted while the islands were being found; tiles that arrived then are no person's.
+        self.do(lambda each: each.absorb_steps(by="model" if self._machine_wrote else "person"))
         self.told.emit(session.warning or f"{len(session.view.table)} islands", bool(session.warning))
 
     def _next(self) -> None:
-        if self._job is not None or self.session is None or not self._queue:
+        if self._job is not None or self._starting or self.session is None or not self._queue:
             return
         session = self.session
         warning = session.warning
@@ -151,8 +203,9 @@ class IslandsDesk:
         job.returned.connect(lambda said: self._on_done(said, warning))
 
     def _start(self, steps: Any, title: str) -> Job:
+        self._starting = True  # napari's progress lets the event loop turn, in which more may be asked for
         job = start_job(steps, title)
-        self._job = job
+        self._job, self._starting = job, False
         job.failed.connect(self._on_failed)
         job.ended.connect(self._on_ended)
         self.view_changed.emit()
@@ -163,6 +216,8 @@ class IslandsDesk:
         if session is None:
             return
         session.show(report)
+        if isinstance(report, Looked):
+            self.before.emit(report.before)
         sheet = self._sheet()
         if sheet is not None and report.edit is not None and report.forward and report.edit.by == "person":
             # The network must not fill again what a person has emptied or accepted.
@@ -180,8 +235,10 @@ class IslandsDesk:
             self.told.emit(said, False)
 
     def _on_failed(self, error: Exception) -> None:
-        known = isinstance(error, KidnetError)
-        self.told.emit(str(error) if known else f"{type(error).__name__}: {error}", True)
+        said = str(error) if isinstance(error, KidnetError) else f"{type(error).__name__}: {error}"
+        if self.session is None:
+            self._refuse(said)
+        self.told.emit(said, True)
 
     def _on_ended(self) -> None:
         self._job = None
@@ -212,11 +269,21 @@ class IslandsDesk:
 
     def _on_sheet(self, sheet: Any) -> None:
         layer = self._layer()
-        if sheet.labels is not layer or not self._machine_wrote or self._controller.running_on(sheet.image):
+        if sheet.labels is not layer or self._controller.running_on(sheet.image):
             return
-        self._machine_wrote = False
-        if self.session is not None:
-            self.do(lambda session: session.absorb_steps(by="model"))
+        if self._machine_wrote:
+            self._machine_wrote = False
+            if self.session is not None:
+                self.do(lambda session: self._absorb_run(session, sheet))
+        if sheet.saved_as is not None and self._saved_as is None and self.session is not None:
+            if sheet.saved_as == self.session.path:
+                self.do(saved_elsewhere_steps)
+        self._saved_as = sheet.saved_as
+
+    def _absorb_run(self, session: IslandsSession, sheet: Any) -> Steps:
+        log = log_probabilities_of(sheet.session.prediction)
+        session.context = replace(session.context, log_probabilities=log)
+        return session.absorb_steps(by="model")
 
     def _on_data(self, event: Any = None) -> None:
         layer = self._layer()
@@ -246,8 +313,7 @@ def _what_is_known(layer: Any, sheet: Any, viewer: Any) -> tuple[Scan, Path | No
     if sheet is not None:
         scan = sheet.session.scan
         path = sheet.saved_as or (sheet.proposed_path if scan.path is not None else None)
-        prediction = sheet.session.prediction
-        log = None if prediction is None else prediction.log_probabilities
+        log = log_probabilities_of(sheet.session.prediction)
         return scan, path, Context(spacing=scan.spacing, hu=scan.hu, log_probabilities=log)
     from napari_kidnet.errors import LabelsError
 
