@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_kidnet.commands.console import Console, table, write_json
+from napari_kidnet.commands.learning import labelled_cases, told
 from napari_kidnet.commands.options import add_quiet, fraction, json_target, positive
 from napari_kidnet.commands.outputs import need_space, writable_folder
-from napari_kidnet.commands.train import labelled_cases
-from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator
 
-    from napari_kidnet.training.finetune_run import FinetuneResult, Replay
+    from napari_kidnet.training.finetune_run import FinetuneProgress, FinetuneResult, Replay
     from napari_kidnet.training.finetune_settings import FinetuneSettings
 
 __all__ = ["declare"]
@@ -107,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
     if start is not None:
         start = checkpoint_named(start) or default_checkpoint_path()
     steps = finetune_steps(start, cases, out, settings, replay, resume=not options.restart)
-    result = console.follow(_told(steps, console), "Fine-tuning")
+    result = console.follow(told(steps, console, _measured), "Fine-tuning")
     if options.json:
         write_json(options.json, {**asdict(result), "candidate": str(result.candidate)})
     if options.json != "-":
@@ -138,20 +136,7 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _told(
-    steps: Generator[Any, object, FinetuneResult], console: Console
-) -> Generator[Progress, None, FinetuneResult]:
-    """Add the loss to what is being done, and tell each measurement."""
-    try:
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                result: FinetuneResult = stop.value
-                return result
-            if step.figures is not None:
-                console.remark(f"Measured after step {step.done}: mean F1 {step.figures.mean_f1:.3f}")
-            loss = "" if step.loss != step.loss else f", loss {step.loss:.3f}"
-            yield Progress(step.done, step.total, f"{step.what}{loss}")
-    finally:
-        steps.close()
+def _measured(step: FinetuneProgress) -> str | None:
+    if step.figures is None:
+        return None
+    return f"Measured after step {step.done}: mean F1 {step.figures.mean_f1:.3f}"

@@ -7,20 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_kidnet.commands.console import Console
+from napari_kidnet.commands.learning import labelled_cases, told
 from napari_kidnet.commands.options import add_overwrite, add_quiet, fraction, millimetres, positive
 from napari_kidnet.commands.outputs import need_space, refuse_existing, writable_folder
-from napari_kidnet.errors import ScanError
-from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator
 
-    from napari_kidnet.network import Checkpoint
-    from napari_kidnet.scans import Case
-    from napari_kidnet.training import TrainSettings
+    from napari_kidnet.training import TrainProgress, TrainSettings
 
-__all__ = ["declare", "labelled_cases"]
+__all__ = ["declare"]
 
 _SETTINGS = (
     *("schema", "strict", "steps", "batch", "patch_voxels", "spacing", "learning_rate", "ema", "dice"),
@@ -93,30 +89,9 @@ def _run(options: argparse.Namespace) -> int:
         settings = replace(settings, network=initial.network)
     inputs = TrainInputs(cases, validation, initial)
     steps = train_steps(inputs, options.out, settings, resume=not options.restart)
-    checkpoint = console.follow(_told(steps, console), "Training")
+    checkpoint = console.follow(told(steps, console, _measured), "Training")
     console.say(f"{options.out}: trained on {len(cases)} cases (hash {checkpoint.hash[:12]})")
     return 0
-
-
-def labelled_cases(folders: list[Path]) -> list[Case]:
-    """Return the cases of all folders that have labels.
-
-    Raises
-    ------
-    ScanError
-        A folder holds no such case.
-    """
-    from napari_kidnet.scans import list_cases
-
-    cases: list[Case] = []
-    for folder in folders:
-        found = [case for case in list_cases(folder) if case.labels is not None]
-        if not found:
-            raise ScanError(
-                f"{folder} holds no labelled case; put NAME_ct.nii.gz and NAME_labels.nii.gz into it."
-            )
-        cases += found
-    return cases
 
 
 def _settings(options: argparse.Namespace) -> TrainSettings:
@@ -132,19 +107,8 @@ def _settings(options: argparse.Namespace) -> TrainSettings:
     return TrainSettings(**chosen)
 
 
-def _told(steps: Generator[Any, None, Checkpoint], console: Console) -> Generator[Progress, None, Checkpoint]:
-    """Add the loss to what is being done, and tell each validation."""
-    try:
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                result: Checkpoint = stop.value
-                return result
-            if step.validation is not None:
-                scores = ", ".join(f"{name} {value:.3f}" for name, value in step.validation.f1.items())
-                console.remark(f"Validation after step {step.done}: F1 {scores}")
-            loss = "" if step.loss != step.loss else f", loss {step.loss:.3f}"
-            yield Progress(step.done, step.total, f"{step.what}{loss}")
-    finally:
-        steps.close()
+def _measured(step: TrainProgress) -> str | None:
+    if step.validation is None:
+        return None
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in step.validation.f1.items())
+    return f"Validation after step {step.done}: F1 {scores}"
