@@ -123,7 +123,7 @@ def test_a_dropped_folder_is_listed(docked, folder):
     widget.dropEvent(event)
     settle(widget)
     assert widget.folder.text() == "scans"
-    assert [cell(widget, row, 0) for row in range(3)] == [f"p{n}_ct.nii.gz" for n in (1, 2, 3)]
+    assert [cell(widget, row, 0) for row in range(3)] == [f"p{n}" for n in (1, 2, 3)]
     assert states(widget) == ["new"] * 3
     assert widget.done.format() == "0 of 3 scans done"
     assert "Predict all new (3)" in widget.predict.text()
@@ -154,9 +154,9 @@ def test_all_new_are_predicted_with_progress_and_one_failure(opened, qtbot):
     assert not widget.predict.isEnabled()
     settle(widget)
     assert states(widget) == ["predicted", "new", "predicted"]
-    assert "p2_ct.nii.gz\n" in cell(widget, 1, 0)
+    assert "p2\n" in cell(widget, 1, 0)
     assert "2 scans were predicted; 1 was not: p2_ct.nii.gz." in widget.status.text()
-    assert (cell(widget, 0, 2), cell(widget, 0, 3)) == ("0 %", "2 of 2")
+    assert (cell(widget, 0, 2), cell(widget, 0, 3)) == ("0 %", "2")
     assert float(cell(widget, 0, 4)) >= 0
     assert not widget.progress.isVisibleTo(widget)
 

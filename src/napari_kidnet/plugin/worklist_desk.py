@@ -376,6 +376,7 @@ class WorklistDesk:
         otherwise: Callable[[], None] = lambda: None,
     ) -> None:
         self.busy_with = title
+        self.told.emit(f"{title} …", False)
         job = start_job(steps, title)
         job.returned.connect(then)
         job.failed.connect(self._on_failed)

@@ -122,6 +122,7 @@ class WorklistWidget(QWidget):  # type: ignore[misc]
         self.mark.clicked.connect(self._mark)
         self.predict.clicked.connect(lambda: self.desk.predict_new())
         self.cancel.clicked.connect(lambda: self.desk.cancel())
+        self.table.horizontalHeader().sortIndicatorChanged.connect(lambda *_: self._span())
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._enable())
         self.desk.changed.connect(self._show)
         self.desk.told.connect(self._tell)
@@ -166,7 +167,7 @@ class WorklistWidget(QWidget):  # type: ignore[misc]
         self.message.setText(text)
         self.message.setVisible(bool(text))
         self.model.show_rows(rows, self.desk.current)
-        self.table.resizeRowsToContents()
+        self._span()
         finished = sum(row.state is WorkState.DONE for row in rows)
         self.done.setRange(0, max(len(rows), 1))
         self.done.setValue(finished)
@@ -175,9 +176,16 @@ class WorklistWidget(QWidget):  # type: ignore[misc]
         for part in (*parts, self.cancel, self.plot):
             part.setVisible(bool(rows))
         self.reload.setVisible(worklist is not None)
-        if self.desk.busy_with:
-            self._tell(f"{self.desk.busy_with} …", False)
         self._enable()
+
+    def _span(self) -> None:
+        """Let the sentence of a problem have the whole row."""
+        self.table.clearSpans()
+        proxy = self.table.model()
+        for place in range(proxy.rowCount()):
+            if self.model.rows[proxy.mapToSource(proxy.index(place, 0)).row()].problem:
+                self.table.setSpan(place, 0, 1, self.model.columnCount())
+        self.table.resizeRowsToContents()
 
     def _enable(self) -> None:
         rows, idle = self._selected(), not self.desk.busy_with
@@ -270,8 +278,10 @@ def _table(model: WorklistModel) -> QTableView:
     table.setMinimumHeight(160)
     header = table.horizontalHeader()
     header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-    for column in range(1, model.columnCount()):
-        header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+    header.setMinimumSectionSize(30)
+    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    for column, width in enumerate((74, 56, 38, 50, 42, 58), 1):
+        table.setColumnWidth(column, width)
     return table
 
 

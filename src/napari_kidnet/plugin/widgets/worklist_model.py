@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QColor, QFont
 
 from napari_kidnet.labelling.worklist import WorkState
+from napari_kidnet.scans.scan import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,7 @@ COLUMNS: Final = (
     ("State", "new, predicted, in work or done."),
     ("Judged", "How much of what is labelled a person has judged, when it was last saved."),
     ("Left", "Islands that nobody has judged wholly."),
-    ("Doubt, mL", "The wrong volume to be expected in the prediction: by this “Open next” chooses."),
+    ("Doubt", "The wrong volume to be expected in the prediction, in mL: by this “Open next” chooses."),
     ("min", "Minutes with input; pauses of more than 60 s do not count."),
     ("Actions", "Edits, acceptances, brush strokes, undos and redos."),
 )
@@ -76,7 +78,7 @@ class WorklistModel(QAbstractTableModel):  # type: ignore[misc]
         if role == SORT_ROLE:
             return _key(row, column, index.row())
         if role == Qt.ItemDataRole.ToolTipRole:
-            return row.problem or row.key
+            return row.problem or _details(row)
         if role == Qt.ItemDataRole.FontRole and row.key == self.current:
             font = QFont()
             font.setBold(True)
@@ -89,14 +91,21 @@ class WorklistModel(QAbstractTableModel):  # type: ignore[misc]
         return None
 
 
+def _details(row: Row) -> str:
+    left = "" if row.islands is None else f"\n{row.islands_left} of {row.islands} islands left"
+    return f"{row.key}{left}"
+
+
 def _text(row: Row, column: int) -> str:
     if column == 0:
-        return f"{row.key}\n{row.problem}" if row.problem else row.key
+        path = PurePosixPath(row.key)
+        name = str(path.with_name(name_of(path).removesuffix("_ct") or path.name))
+        return f"{name}\n{row.problem}" if row.problem else name
     if column == 1:
         return row.state.value
     shown = (
         None if row.reviewed is None else f"{100 * row.reviewed:.0f} %",
-        None if row.islands_left is None else f"{row.islands_left} of {row.islands}",
+        None if row.islands_left is None else str(row.islands_left),
         None if row.benefit_ml is None else f"{row.benefit_ml:.1f}",
         f"{row.minutes:.1f}" if row.minutes else None,
         str(row.actions) if row.actions else None,
