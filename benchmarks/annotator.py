@@ -66,11 +66,17 @@ def predict_case(files: Case, checkpoint: Checkpoint | None = None, threads: int
     from napari_kidnet.progress import drain
     from napari_kidnet.scans import read_labels, read_scan
     from napari_kidnet.segmentation import SegmentSettings, segment_steps
+    from napari_kidnet.segmentation.uncertainty import uncertainty_of
 
     scan = read_scan(files.ct)
     settings = SegmentSettings(threads=threads, keep_probabilities=True)
     prediction = drain(segment_steps(scan, checkpoint, settings))
-    context = Context(spacing=scan.spacing, hu=scan.hu, log_probabilities=prediction.log_probabilities)
+    context = Context(
+        spacing=scan.spacing,
+        hu=scan.hu,
+        log_probabilities=prediction.log_probabilities,
+        uncertainty=uncertainty_of(prediction),
+    )
     return AnnotationCase(files.name, scan, prediction.labels, read_labels(files.labels, like=scan), context)
 
 

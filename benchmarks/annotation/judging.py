@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial import cKDTree
+
+from napari_kidnet.islands.sparse import connect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Box = tuple[slice, slice, slice]
 
 MARGIN_VOXELS = 2.0
 CLASSES = (1, 2, 3)
@@ -31,21 +34,41 @@ class Judge:
 
     def __init__(self, truth: NDArray[np.uint8]) -> None:
         self.truth = truth
-        self._of_truth = {each: _tree(truth == each) for each in CLASSES}
 
     def wrong(self, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Return the wrong voxels outside of the margin, (z, y, x)."""
-        result = np.zeros(labels.shape, bool)
-        differ = np.argwhere(labels != self.truth)
-        said, true = labels[tuple(differ.T)], self.truth[tuple(differ.T)]
-        for each in CLASSES:
-            for points, tree in (
-                (differ[said == each], self._of_truth[each]),
-                (differ[true == each], _tree(labels == each) if (true == each).any() else None),
-            ):
+        return _wrong(labels, self.truth)
+
+    def after(self, labels: NDArray[np.integer], before: NDArray[np.bool_], box: Box) -> NDArray[np.bool_]:
+        """Return the wrong voxels after an edit within a box; beyond the margin nothing changes."""
+        reach = int(MARGIN_VOXELS) + 1
+        inner, outer = _grown(box, reach, labels.shape), _grown(box, 2 * reach, labels.shape)
+        part = _wrong(labels[outer], self.truth[outer])
+        result = before.copy()
+        within = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
+        result[inner] = part[within]
+        return result
+
+
+def _wrong(labels: NDArray[np.integer], truth: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    result = np.zeros(labels.shape, bool)
+    differ = np.argwhere(labels != truth)
+    said, true = labels[tuple(differ.T)], truth[tuple(differ.T)]
+    for each in CLASSES:
+        for points, other in ((differ[said == each], truth), (differ[true == each], labels)):
+            if len(points):
+                tree = _tree(other == each)
                 far = points if tree is None else points[_further(tree, points)]
                 result[tuple(far.T)] = True
-        return result
+    return result
+
+
+def _grown(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
+    z, y, x = (
+        slice(max(side.start - margin, 0), min(side.stop + margin, n))
+        for side, n in zip(box, shape, strict=True)
+    )
+    return z, y, x
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +97,17 @@ def pieces_of(
     wrong: NDArray[np.bool_], labels: NDArray[np.integer], truth: NDArray[np.uint8], least: int
 ) -> list[Piece]:
     """Return the pieces of at least so many wrong voxels, the largest first."""
+    flat = np.flatnonzero(wrong)
+    code = labels.reshape(-1)[flat].astype(np.int64) * 4 + truth.reshape(-1)[flat]
+    numbers, n = connect(flat, code, wrong.shape)
+    order = np.argsort(numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=n))
     found = []
-    code = np.where(wrong, 1 + labels.astype(np.int16) * 4 + truth, 0)
-    for each in np.unique(code[code > 0]).tolist():
-        ids, _ = ndimage.label(code == each, np.ones((3, 3, 3)))
-        sizes = np.bincount(ids.ravel())
-        boxes = ndimage.find_objects(ids)
-        for piece in np.flatnonzero(sizes[1:] >= least) + 1:
-            box = boxes[piece - 1]
-            at = np.argwhere(ids[box] == piece) + [side.start for side in box]
-            found.append(Piece((each - 1) // 4, (each - 1) % 4, at))
+    for members in np.split(order, ends[:-1]) if n else ():
+        if len(members) >= least:
+            said, true = divmod(int(code[members[0]]), 4)
+            at = np.stack(np.unravel_index(flat[members], wrong.shape), axis=1)
+            found.append(Piece(said, true, at))
     found.sort(key=lambda piece: -piece.size)
     return found
 

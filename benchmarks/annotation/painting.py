@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from annotation.work import Work
     from numpy.typing import NDArray
 
+    from napari_kidnet.labelling.correcting import Make
+
 LEAST_VOXELS = 3
 """Nobody paints less in a slice."""
 
@@ -29,8 +31,8 @@ def paint(work: Work, worst_first: bool = False) -> None:
     ----------
     work : Work
     worst_first : bool
-        Go to the slice with most wrong voxels first, as if the annotator knew where that is; otherwise from the
-        first slice to the last.
+        Go to the slice with most wrong voxels first, as if the annotator knew where that is; otherwise from
+        the first slice to the last.
     """
     finished = np.zeros(len(work.wrong), bool)
     while True:
@@ -44,9 +46,12 @@ def paint(work: Work, worst_first: bool = False) -> None:
                 return
             work.stroke(flat, class_id, seconds + work.times.stroke + work.times.per_mm * length_mm)
             seconds = 0.0
-        whole = slice(None)
-        session = work.session
-        session.run(session.edit_steps(lambda s: accept_box(s.states, (slice(here, here + 1), whole, whole))))
+        work.session.run(work.session.edit_steps(_slice_is_right(here)))
+
+
+def _slice_is_right(here: int) -> Make:
+    whole = slice(None)
+    return lambda session: accept_box(session.states, (slice(here, here + 1), whole, whole))
 
 
 def strokes(work: Work, wanted: NDArray[np.bool_]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 from annotation.judging import Judge
 
 from napari_kidnet.errors import KidnetError
@@ -15,9 +14,10 @@ from napari_kidnet.labelling.correcting import open_islands
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from napari_kidnet.islands import Edit
+    from napari_kidnet.islands import Bridge, Edit
     from napari_kidnet.labelling.correcting import IslandsSession
     from napari_kidnet.scans import Scan
 
@@ -60,8 +60,9 @@ class Times:
         A click on a branch, and a key.
     grow : float
         Turning the wheel until the outline fits.
-    fill : float
-        Finding the end of a missed branch, a click on it, a look at the result.
+    branch : float
+        A stroke of the vessel brush along a whole branch or part of a vessel: finding its ends, turning the
+        view, setting the width by the wheel, following it (the report's "add a branch").
     undo : float
         Seeing that a result is wrong, and one key.
     stroke, per_mm, slice : float
@@ -78,7 +79,7 @@ class Times:
     split: float = 10.0
     swap: float = 8.0
     grow: float = 8.0
-    fill: float = 20.0
+    branch: float = 20.0
     undo: float = 2.0
     stroke: float = 2.0
     per_mm: float = 0.05
@@ -210,20 +211,21 @@ class Work:
         self._count(kind, self.session.run(self.session.edit_steps(make)), seconds)
 
     def try_edit(self, kind: str, make: Callable[[IslandsSession], Edit], seconds: float, least: int) -> bool:
-        """Do an action, and undo it where it does not make at least so many voxels right; say whether it did."""
-        before = self.wrong, int(self.wrong.sum())
+        """Do an action, undo it where it makes fewer voxels right than it should; say whether it stays."""
+        done = len(self.session.history.done)
         try:
             said = self.session.run(self.session.edit_steps(make))
         except KidnetError as error:
-            self._count("refused", str(error), seconds)
+            self._remember("refused", str(error), seconds)
             return False
-        after = self.judge.wrong(self.session.known)
-        if before[1] - int(after.sum()) >= least:
+        changed = len(self.session.history.done) > done
+        after = self._judged() if changed else self.wrong
+        if int(self.wrong.sum()) - int(after.sum()) >= least:
             self._count(kind, said, seconds)
             return True
-        if not said.endswith("nothing changed"):
+        if changed:
             self.session.run(self.session.undo_steps())
-        self._count("undone", f"{said} (undone)", seconds + self.times.undo)
+        self._remember("undone", f"{said} (undone)", seconds + self.times.undo)
         return False
 
     def stroke(self, flat: NDArray[np.int64], class_id: int, seconds: float) -> None:
@@ -235,9 +237,9 @@ class Work:
         """Declare an island right."""
         self.edit("accept", lambda s: accept_islands(s.view.table, [island], s.states), self.times.accept)
 
-    def refuse(self, bridge: object, seconds: float) -> None:
+    def refuse(self, bridge: Bridge) -> None:
         """Refuse a bridge."""
-        self._count("refuse", self.session.run(self.session.refuse_steps(bridge)), seconds)  # type: ignore[arg-type]
+        self._remember("refuse", self.session.run(self.session.refuse_steps(bridge)), self.times.refuse)
 
     def result(self) -> Annotated:
         """Return what was done."""
@@ -246,5 +248,13 @@ class Work:
         )
 
     def _count(self, kind: str, what: str, seconds: float) -> None:
-        self.wrong = self.judge.wrong(self.session.known)
+        self.wrong = self._judged()
+        self._remember(kind, what, seconds)
+
+    def _remember(self, kind: str, what: str, seconds: float) -> None:
         self.steps.append(Step(kind, what, seconds, int(self.wrong.sum())))
+
+    def _judged(self) -> NDArray[np.bool_]:
+        """Return what is wrong after the latest edit."""
+        edit = self.session.history.done[-1]
+        return self.judge.after(self.session.known, self.wrong, edit.box) if edit.voxels else self.wrong

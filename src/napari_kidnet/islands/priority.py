@@ -1,8 +1,9 @@
 """Which island to look at next: the one with the most wrong volume to be expected, and why, in words.
 
-The score of an island is its volume times the share of it that is expected to be wrong (science §2.6). A loose
-island is wrong as a whole or not at all: each reason for doubt adds its share to that chance as if it were
-independent of the others, 1 - Π(1 - weight · doubt). A trunk is wrong in parts: where the network is unsure.
+The score of an island is its volume times the share of it that is expected to be wrong (science §2.6). A
+loose island is wrong as a whole or not at all: each reason for doubt adds its share to that chance as if it
+were independent of the others, 1 - Π(1 - weight · doubt). A trunk is wrong in parts: where the network is
+unsure.
 
 The weights were fitted on validation phantoms (docs/effort.md): being loose is nearly all that tells there.
 The other reasons keep small weights, for what phantoms do not hold: blobs of bowel, rims of bone.
