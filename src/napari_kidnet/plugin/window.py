@@ -38,4 +38,8 @@ def show_scan(viewer: Any, scan: Scan, segment: bool) -> Any:
     Controller.of(viewer)
     image = viewer.add_image(scan.hu, **scan_keywords(scan, segment_on_arrival=segment))
     viewer.window.add_plugin_dock_widget("napari-kidnet", "Segment")
+    dock, _ = viewer.window.add_plugin_dock_widget("napari-kidnet", "Fine-tune", tabify=True)
+    for each in viewer.window._qt_window.tabifiedDockWidgets(dock):
+        if "Segment" in each.windowTitle() or "Segment" in each.name:
+            each.raise_()
     return image

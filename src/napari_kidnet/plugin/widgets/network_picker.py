@@ -8,6 +8,7 @@ from psygnal import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_kidnet.labelling import CheckpointCard, list_cards
+from napari_kidnet.labelling.in_use import own_folder
 
 __all__ = ["DevicePicker", "NetworkPicker"]
 
@@ -50,7 +51,8 @@ class NetworkPicker(QWidget):  # type: ignore[misc]
 
     def show_cards(self, chosen: Path | None) -> None:
         """List what there is, and choose this file (None: the shipped one)."""
-        self._cards = list_cards(*([chosen] if chosen else []))
+        own = sorted(own_folder().glob("*.safetensors"))
+        self._cards = list_cards(*own, *([chosen] if chosen else []))
         self._list.clear()
         self._list.addItems([card.title for card in self._cards])
         paths = [card.path for card in self._cards]

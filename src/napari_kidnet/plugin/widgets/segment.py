@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_kidnet.errors import KidnetError
 from napari_kidnet.labelling import PredictRequest
+from napari_kidnet.plugin.checkpoint_in_use import IN_USE
 from napari_kidnet.plugin.controller import Controller, Status, Worksheet
 from napari_kidnet.plugin.idle import IdleRunner
 from napari_kidnet.plugin.settings import is_preferred, prefer_reader, preferences
@@ -123,6 +124,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         controller.status_changed.connect(self._show_status)
         controller.progressed.connect(self.run_bar.show_progress)
         controller.labels_changed.connect(self._on_labels)
+        IN_USE.changed.connect(self._on_in_use)
         # Not the method itself: Qt drops an object's own slots before it says that it is destroyed.
         self.destroyed.connect(lambda: self._disconnect())
 
@@ -133,6 +135,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             (controller.status_changed, self._show_status),
             (controller.progressed, self.run_bar.show_progress),
             (controller.labels_changed, self._on_labels),
+            (IN_USE.changed, self._on_in_use),
         ):
             signal.disconnect(slot, missing_ok=True)
         for emitter in (layers.inserted, layers.removed, layers.reordered):
@@ -191,6 +194,9 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         counted: dict[str, float] = {}
         steps = sheet.session.volume_steps(counted)
         self._idle.run(steps, lambda: self.legend.show_volumes(counted))
+
+    def _on_in_use(self) -> None:
+        self.network.show_cards(preferences().checkpoint)
 
     def _show_tuned_sensitivity(self) -> None:
         tuned = self.network.card.sensitivity
