@@ -253,6 +253,18 @@ def test_a_missed_branch_is_filled_from_one_click():
     assert label_islands(labels == 1).n == 1
 
 
+def test_a_branch_that_the_network_hardly_saw_is_as_wide_as_in_the_scan(rng):
+    truth, _ = tubes_scan()
+    log = np.log(np.full((4, *truth.shape), 0.05)).astype(np.float16)  # unsure all over the place
+    hu = np.where(truth == 1, 250, -80) + rng.normal(0, 15, truth.shape)
+    labels = truth.copy()
+    labels[6:9, 11:30, 30:33] = 0
+    context = Context(log_probabilities=log, hu=hu)
+    fill_branch(labels, find_islands(labels), (7, 12, 31), 1, context).apply(labels)
+    assert np.count_nonzero((labels == 1) & (truth != 1)) < 0.15 * 171  # of the branch
+    assert np.count_nonzero((labels == 0) & (truth == 1)) < 0.4 * 171
+
+
 def test_fill_says_what_is_in_the_way():
     labels = cross()
     with pytest.raises(LabelsError, match="no Vein within"):

@@ -23,6 +23,9 @@ __all__ = ["fill_branch", "grow", "path_cost"]
 
 COST_FLOOR: Final = 0.05
 """ε of science §2.7: a step through certain vessel is cheap, but not free."""
+_WIDEST_BRANCH_MM: Final = 6.0
+_NO_CONTRAST_HU: Final = 20.0
+"""As much as the noise of a renal CT (science §3.1)."""
 _DARKEST: Final = -12.0
 """Logarithms below are float16's underflow; a path may still cross a few such voxels."""
 
@@ -159,15 +162,39 @@ def _radii(
     box: tuple[slice, slice, slice],
     spacing: tuple[float, float, float],
 ) -> NDArray[np.float64]:
-    """Return the vessel's radius along a path, smoothed; half a voxel where nothing is known."""
+    """Return the vessel's radius along a path, smoothed; half a voxel where nothing is known.
+
+    A network that missed a vessel is unsure far around it, so probability alone would paint a branch of 1 mm
+    as wide as the aorta; where there is a scan, the vessel is no wider than what stands out in it.
+    """
     from scipy.ndimage import median_filter
 
-    log = context.log_probabilities
-    if log is None or class_id >= len(log):
-        return np.full(len(path), min(spacing))
-    strength = np.exp(log[(class_id, *box)].astype(np.float32))
     every = np.arange(0, len(path), 3)
-    found = np.array([radius_at(strength, path[k], spacing, widest_mm=6.0) for k in every])
+    found = np.full(len(every), _WIDEST_BRANCH_MM)
+    log = context.log_probabilities
+    known = log is not None and class_id < len(log)
+    if log is not None and known:
+        strength = np.exp(log[(class_id, *box)].astype(np.float32))
+        found = np.array([radius_at(strength, path[k], spacing, _WIDEST_BRANCH_MM) for k in every])
+    if context.hu is not None:
+        hu = context.hu[box].astype(np.float32)
+        found = np.minimum(found, [_radius_in_scan(hu, path[k], spacing) for k in every])
+    elif not known:
+        return np.full(len(path), min(spacing))
     # Where the branch meets its parent the parent's radius would swell the tube.
     found = np.minimum(found, 1.25 * np.percentile(found, 40))
     return np.asarray(median_filter(np.interp(np.arange(len(path)), every, found), size=7, mode="nearest"))
+
+
+def _radius_in_scan(
+    hu: NDArray[np.float32], point: NDArray[np.int32], spacing: tuple[float, float, float]
+) -> float:
+    """Return how wide what stands out at a voxel is: brighter than around it, or darker, as urine can be."""
+    reach = np.ceil(_WIDEST_BRANCH_MM / np.asarray(spacing)).astype(int)
+    low, high = np.maximum(point - reach, 0), np.minimum(point + reach + 1, hu.shape)
+    near = hu[tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))]
+    around = float(np.median(near))
+    middle = float(hu[tuple(point)])
+    if abs(middle - around) < _NO_CONTRAST_HU:
+        return min(spacing) / 2
+    return radius_at((near - around) / (middle - around), point - low, spacing, _WIDEST_BRANCH_MM)
