@@ -36,7 +36,8 @@ Nearest = tuple[cKDTree, np.ndarray]
 """The voxels of all islands of a class, and the row that each belongs to."""
 
 PASSES_ML = (0.15, 0.03)
-"""The list is gone through twice: what is wrong and large first, then what is left above the second size."""
+"""The list is gone through twice: what is wrong and large first; then gaps, and what is left above the second
+size."""
 WORTH_TRYING = 0.25
 """A result that repairs less of what it was meant for is undone."""
 MOSTLY = 0.5
@@ -76,7 +77,7 @@ class Reviewer:
         if self.bridging:
             self._look_for_gaps()
         for least_ml in PASSES_ML:
-            least = max(3, round(1000 * least_ml / float(np.prod(self.work.case.scan.spacing))))
+            least = self._voxels(least_ml)
             seen: set[int] = set()
             while not self.work.over:
                 island = self._next(seen)
@@ -85,6 +86,9 @@ class Reviewer:
                 seen.add(island)
                 self._attend(island, least)
             self._mend_strays(least)
+
+    def _voxels(self, volume_ml: float) -> int:
+        return max(3, round(1000 * volume_ml / float(np.prod(self.work.case.scan.spacing))))
 
     def _next(self, seen: set[int]) -> int | None:
         view = self.work.session.view
@@ -111,9 +115,9 @@ class Reviewer:
             if piece is None:
                 break
             self._mend(piece, island)
-        if self.bridging:
+        smallest = self._voxels(PASSES_ML[-1])
+        if self.bridging and least <= smallest:
             self._answer_gaps(island)
-        smallest = round(1000 * PASSES_ML[-1] / float(np.prod(work.case.scan.spacing)))
         table = work.session.view.table
         if not work.over and island in table.id:
             row = table.row_of(island)
