@@ -110,7 +110,7 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.tabs)
-        self.setMinimumWidth(390)
+        self.setMinimumWidth(470)
 
     def _connect(self) -> None:
         self.bar.start.clicked.connect(self._start)

@@ -69,9 +69,9 @@ class FinetuneForm(QWidget):  # type: ignore[misc]
         self.steps.hide()
         self.budget.currentIndexChanged.connect(self._show_budget)
         self.replay = QComboBox()
-        self.replay.addItem("earlier scans kept here (phantoms at first)", "beside")
+        self.replay.addItem("earlier scans (at first phantoms)", "beside")
         self.replay.addItem("a folder of earlier cases …", "folder")
-        self.replay.addItem("off: keep nothing, hold to the old opinion", "none")
+        self.replay.addItem("off: hold to the old opinion", "none")
         self.replay.setToolTip("Learned again beside the new scans, so that it is not forgotten.")
         self.replay.activated.connect(self._on_replay)
         self._replay_folder: Path | None = None

@@ -68,6 +68,7 @@ class FinetunePlot(QWidget):  # type: ignore[misc]
             plot.getAxis(side).setPen(_INK)
             plot.getAxis(side).setTextPen(_INK)
         plot.getAxis("left").setWidth(52)
+        plot.getAxis("left").enableAutoSIPrefix(False)
         return plot
 
     def show_run(self, desk: FinetuneDesk) -> None:

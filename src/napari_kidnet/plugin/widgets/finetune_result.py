@@ -38,10 +38,13 @@ class ResultPart(QWidget):  # type: ignore[misc]
         self.use.setToolTip("Segment with the new checkpoint from now on, whatever the guard says.")
         self.back = QPushButton("Go back to the old one")
         self.back.setToolTip("Segment with the old checkpoint again; its file has not changed.")
-        self.compare = QPushButton("Before | after on this scan")
+        self.compare = QPushButton("Before | after")
         self.compare.setToolTip("Segment the scan by both checkpoints, and count islands.")
-        self.again = QPushButton("Re-predict what is not reviewed")
-        self.again.setToolTip("What you have reviewed or edited does not change by a voxel.")
+        self.again = QPushButton("Re-predict the rest")
+        self.again.setToolTip(
+            "Segment what is not reviewed with the checkpoint in use. What you have reviewed or edited does "
+            "not change by a voxel."
+        )
         self.use.clicked.connect(lambda: self.use_asked.emit(True))
         self.back.clicked.connect(lambda: self.use_asked.emit(False))
         self.compare.clicked.connect(lambda: self.compare_asked.emit())
