@@ -40,12 +40,12 @@ def main() -> None:
     viewer.add_labels(labels, name="vessels", opacity=0.6, **where, **class_look())
     _, widget = viewer.window.add_plugin_dock_widget("napari-kidnet", "Islands")
     settle(widget)
-    widget.find_gaps()
+    widget.act("find_gaps")
     settle(widget)
     for _ in range(3):
-        widget.accept() if widget._selected is not None else widget.next()
+        widget.act("accept" if widget.selected is not None else "next")
         settle(widget)
-    widget.next()
+    widget.act("next")
     settle(widget)
     for _ in range(30):
         QApplication.processEvents()
