@@ -3,7 +3,7 @@
     xvfb-run -a -s "-screen 0 1400x1000x24" python docs/make_worklist_picture.py
 
 Six phantoms (seeds 1000 to 1005) are drawn and segmented with the shipped checkpoint. Minutes and actions of
-the two finished ones are made up, so that the plot has something to show; the settings of the person who runs
+the three finished ones are made up, so that the plot has something to show; the settings of the person who runs
 this are not touched.
 """
 

@@ -485,6 +485,7 @@ def test_one_scan_that_fails_does_not_stop_the_others(folder, monkeypatch, error
         row = Worklist(folder).row(key)
         assert row.state is NEW
         assert key in row.problem
+        assert str(folder) not in row.problem
         assert "\n" not in row.problem
     fake_network(monkeypatch)
     write_ct(folder / "p1_ct.nii.gz")

@@ -106,11 +106,21 @@ def _run(options: argparse.Namespace) -> int:
         start = checkpoint_named(start) or default_checkpoint_path()
     steps = finetune_steps(start, cases, out, settings, replay, resume=not options.restart)
     result = console.follow(told(steps, console, _measured), "Fine-tuning")
+    _note(options.cases, result)
     if options.json:
         write_json(options.json, {**asdict(result), "candidate": str(result.candidate)})
     if options.json != "-":
         console.say(_in_words(result))
     return 0
+
+
+def _note(folders: list[Path], result: FinetuneResult) -> None:
+    """Mark the fine-tuning in the worklists of the folders that it learned from."""
+    from napari_kidnet.labelling.worklist import LIST_FILE, Worklist
+
+    for folder in folders:
+        if (folder / LIST_FILE).is_file():
+            Worklist(folder).note_finetuning(result.candidate.name, result.activated)
 
 
 def _settings(options: argparse.Namespace) -> FinetuneSettings:

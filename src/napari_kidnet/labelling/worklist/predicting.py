@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -110,7 +111,8 @@ def predict_new_steps(
         try:
             yield from _one_scan(worklist, row.key, row.case, request, (number, len(waiting)))
         except Exception as error:  # noqa: BLE001 - whatever it was, the others are predicted all the same
-            problem = _sentence(row.case.ct, error)
+            # Without the folder's place: tomorrow it is another one.
+            problem = _sentence(row.case.ct, error).replace(f"{worklist.folder}{os.sep}", "")
             worklist.note_prediction(row.key, problem=problem)
             failed.append(row.key)
         else:
