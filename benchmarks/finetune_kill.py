@@ -81,6 +81,8 @@ def killing(
             count[moment] += 1
             late += (here / "new.safetensors").exists()
         in_use = active_checkpoint(here)
+        # killed on its way out, when all was done
+        ended = ended or ((here / "new.safetensors").exists() and not (here / "new.finetuning").exists())
         found = load_checkpoint(in_use)  # whole, or this raises
         if in_use.name == "old.safetensors":
             expect(file_hash(in_use) == old, "the old checkpoint was changed")

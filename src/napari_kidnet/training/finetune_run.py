@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,7 +16,6 @@ from napari_kidnet.classes import CLASSES, VESSELS
 from napari_kidnet.errors import LabelsError
 from napari_kidnet.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_kidnet.progress import Progress, retell
-from napari_kidnet.scans.writing import write_atomically
 from napari_kidnet.training.corrections import (
     Correction,
     check_corrections,
@@ -233,8 +231,6 @@ class FinetuneRun:
         about = best.record["finetuning"] | {"activated": activated, "reason": reason}
         best = replace(best, record=best.record | {"finetuning": about})
         result = FinetuneResult(self._out, activated, self.before, after, reason)
-        with write_atomically(self._work / "result.json") as partial:
-            partial.write_text(json.dumps(asdict(result) | {"candidate": self._out.name}), encoding="utf-8")
         save_checkpoint(self._out, best)
         return result
 

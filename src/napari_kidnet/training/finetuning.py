@@ -5,7 +5,9 @@ Beside the new checkpoint ``NAME.safetensors`` a run keeps a folder ``NAME.finet
     patches/             the corrected scans, presliced
     state.safetensors    the run after some steps; it goes on from there
     best.safetensors     the best by the guard so far
-    result.json          written before the checkpoint: what is left to do when it is killed then
+
+The folder goes last: a checkpoint with such a folder beside it is that of a run which was killed after
+writing it, and the same call does what is left to do.
 
 The steps: read what was corrected; bring earlier scans to replay, or draw phantoms; measure the old
 checkpoint; train; measure the new one; use it, or keep it as a candidate and say why.
@@ -13,7 +15,6 @@ checkpoint; train; measure the new one; use it, or keep it as a candidate and sa
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -139,11 +140,12 @@ def _parent(checkpoint: Checkpoint | Path | str | None, folder: Path) -> Checkpo
 def _result_of(out: Path, work: Path) -> FinetuneResult:
     """Return what a run had decided that was killed after it had written its checkpoint."""
     try:
-        found = json.loads((work / "result.json").read_text(encoding="utf-8"))
-        read_checkpoint_header(out)
+        if not work.is_dir():
+            raise ValueError("no run was broken off here")
+        found = read_checkpoint_header(out)["record"]["finetuning"]
         before, after = Figures(**found["before"]), Figures(**found["after"])
         return FinetuneResult(out, bool(found["activated"]), before, after, str(found["reason"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KidnetError, ValueError, KeyError, TypeError):
         raise OutputError(
             f"{out} is there already, and fine-tuning never writes over a checkpoint; give another name."
         ) from None
