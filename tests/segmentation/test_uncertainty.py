@@ -50,8 +50,9 @@ def test_a_higher_temperature_is_less_sure(logits):
 
 def test_candidates_know_what_the_dense_probabilities_know(logits):
     logits[:, 0] = np.array([9.0, 0, 0, 0])[:, None, None]  # no candidates here
-    sparse, dense = (uncertainty_of(prediction_of(logits, keep)) for keep in (False, True))
-    labels = prediction_of(logits, keep=True).labels
+    prediction = prediction_of(logits, keep=True)
+    labels, sparse = prediction.labels, uncertainty_of(prediction)
+    dense = entropy(prediction.log_probabilities, prediction.class_weights, prediction.sensitivity)
     where = np.nonzero(labels)
     assert sparse[where] == pytest.approx(dense[where].astype(float), abs=2e-3)
     assert not sparse[np.nonzero(labels[:1] == 0)].any()

@@ -35,7 +35,7 @@ _SHAPELESS_VOXELS: Final = 20
 """Smaller islands are neither round nor long."""
 _FAR_MM: Final = 40.0
 """Vessels further from the trunk than this were left out by the paper's annotators (science §3.1)."""
-_UNSURE_PART: Final = 0.45
+_UNSURE_PART: Final = 0.35
 """A trunk's share of wrong voxels over its mean uncertainty, on validation phantoms."""
 _GAP_BONUS_ML: Final = 0.05
 """A gap that can be bridged is worth a look, however small its island is."""

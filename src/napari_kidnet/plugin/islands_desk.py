@@ -26,6 +26,7 @@ from napari_kidnet.plugin.controller import Controller
 from napari_kidnet.plugin.jobs import Job, start_job
 from napari_kidnet.plugin.layers import scan_of, tag_of
 from napari_kidnet.progress import Progress
+from napari_kidnet.segmentation.uncertainty import uncertainty_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -282,7 +283,8 @@ class IslandsDesk:
 
     def _absorb_run(self, session: IslandsSession, sheet: Any) -> Steps:
         log = log_probabilities_of(sheet.session.prediction)
-        session.context = replace(session.context, log_probabilities=log)
+        doubt = uncertainty_of(sheet.session.prediction)
+        session.context = replace(session.context, log_probabilities=log, uncertainty=doubt)
         return session.absorb_steps(by="model")
 
     def _on_data(self, event: Any = None) -> None:
@@ -314,7 +316,9 @@ def _what_is_known(layer: Any, sheet: Any, viewer: Any) -> tuple[Scan, Path | No
         scan = sheet.session.scan
         path = sheet.saved_as or (sheet.proposed_path if scan.path is not None else None)
         log = log_probabilities_of(sheet.session.prediction)
-        return scan, path, Context(spacing=scan.spacing, hu=scan.hu, log_probabilities=log)
+        doubt = uncertainty_of(sheet.session.prediction)
+        known = Context(spacing=scan.spacing, hu=scan.hu, log_probabilities=log, uncertainty=doubt)
+        return scan, path, known
     from napari_kidnet.errors import LabelsError
 
     scan = scan_of(layer)
