@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_kidnet.islands.table import class_title
 from napari_kidnet.labelling.correcting import above
@@ -73,6 +82,8 @@ class IslandsPanel(QWidget):  # type: ignore[misc]
         column.addWidget(self.status)
         self.tool_said.hide()
         self.setMinimumWidth(430)
+        # Else napari fills the dock with empty space, and the table stays at its least.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def list_layers(self, found: list[Any]) -> bool:
         """Offer labels layers; return whether they are others than before."""
