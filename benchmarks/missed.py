@@ -77,6 +77,7 @@ def panels(truth: np.ndarray, found: np.ndarray, spacing: tuple[float, float, fl
     """Return truth, what was found, and the errors side by side."""
     from scipy.ndimage import binary_dilation
 
+    gap = np.zeros((height, 8, 3), np.uint8)
     colours = {v.id: tuple(255 * c for c in v.colour[:3]) for v in VESSELS}
     near_found = binary_dilation(found > 0, iterations=int(MARGIN_VOXELS))
     near_truth = binary_dilation(truth > 0, iterations=int(MARGIN_VOXELS))
@@ -86,7 +87,7 @@ def panels(truth: np.ndarray, found: np.ndarray, spacing: tuple[float, float, fl
     errors[(found > 0) & ~near_truth] = 3
     marks = {1: MISSED, 2: OTHER, 3: FALSE}
     three = (front(truth, spacing, colours, height), front(found, spacing, colours, height))
-    return np.concatenate([*three, front(errors, spacing, marks, height)], axis=1)
+    return np.concatenate([three[0], gap, three[1], gap, front(errors, spacing, marks, height)], axis=1)
 
 
 def main() -> None:
@@ -100,7 +101,7 @@ def main() -> None:
     arguments = parser.parse_args()
     checkpoint = load_checkpoint(arguments.checkpoint)
     settings = SegmentSettings(threads=arguments.threads)
-    rows = []
+    columns = []
     print("| source | class | radius | of the truth | found | other vessel | empty | far from any vessel |")
     print("|---|---|---|---|---|---|---|---|")
     for folder in arguments.cases:
@@ -116,7 +117,7 @@ def main() -> None:
             phase = next((each for each in PHASES if each in case.name), "any")
             if phase not in shown:
                 shown[phase] = panels(truth, found, scan.spacing)
-        rows += [shown[phase] for phase in PHASES if phase in shown]
+        columns.append(_stacked([shown[phase] for phase in PHASES if phase in shown]))
         for vessel, table, (all_found, far) in zip(VESSELS, total, false, strict=True):
             for low, high, line in zip(RADII_MM, RADII_MM[1:], table, strict=False):
                 if line.sum():
@@ -128,9 +129,14 @@ def main() -> None:
                         flush=True,
                     )
     if arguments.picture is not None:
-        width = max(row.shape[1] for row in rows)
-        rows = [np.pad(row, ((0, 6), (0, width - row.shape[1]), (0, 0))) for row in rows]
-        Image.fromarray(np.concatenate(rows)).save(arguments.picture, optimize=True)
+        height = max(each.shape[0] for each in columns)
+        columns = [np.pad(each, ((0, height - each.shape[0]), (0, 24), (0, 0))) for each in columns]
+        Image.fromarray(np.concatenate(columns, axis=1)).save(arguments.picture, optimize=True)
+
+
+def _stacked(rows: list[np.ndarray]) -> np.ndarray:
+    width = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 6), (0, width - row.shape[1]), (0, 0))) for row in rows])
 
 
 if __name__ == "__main__":
