@@ -1,15 +1,16 @@
 """Make docs/images/worklist.png: the Worklist widget in a real window, half way through six phantoms.
 
-    xvfb-run -a -s "-screen 0 1400x1000x24" python docs/make_worklist_picture.py
+    xvfb-run -a -s "-screen 0 1400x1000x24" python docs/make_worklist_picture.py [FOLDER]
 
 Six phantoms (seeds 1000 to 1005) are drawn and segmented with the shipped checkpoint. Minutes and actions of
-the three finished ones are made up, so that the plot has something to show; the settings of the person who runs
-this are not touched.
+the three finished ones are made up, so that the plot has something to show. With FOLDER, a folder that an
+earlier run made is shown again. The settings of the person who runs this are not touched.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,7 +31,13 @@ PHASES = ("arterial", "venous", "excretory")
 
 
 def main() -> None:
-    """Make scans, work through some of them, look."""
+    """Make a folder, or take one; look."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else new_folder()
+    look(folder)
+
+
+def new_folder() -> Path:
+    """Make six scans and one broken file, predict them, and say that three are done."""
     folder = Path(tempfile.mkdtemp()) / "site B, venous"
     folder.mkdir()
     for number in range(6):
@@ -39,7 +46,7 @@ def main() -> None:
     worklist = Worklist(folder)
     (folder / "patient07_ct.nii.gz").write_bytes(b"broken on the way")
     worklist.refresh()
-    print(drain(predict_new_steps(worklist, PredictRequest())).in_words)
+    print(folder, drain(predict_new_steps(worklist, PredictRequest())).in_words)
     for key, minutes, actions in (("patient03", 11.6, 84), ("patient01", 9.2, 61), ("patient06", 4.9, 33)):
         name = f"{key}_ct.nii.gz"
         worklist.add_work(name, 60 * minutes, actions)
@@ -47,6 +54,11 @@ def main() -> None:
         worklist.set_state(name, WorkState.DONE)
         if key == "patient01":
             worklist.note_finetuning("tuned-001.safetensors", activated=True)
+    return folder
+
+
+def look(folder: Path) -> None:
+    """Open the folder in a window, and the next scan of it."""
     viewer = napari.Viewer()
     viewer.window.resize(1320, 860)
     _, widget = viewer.window.add_plugin_dock_widget("napari-kidnet", "Worklist")
