@@ -380,7 +380,11 @@ def test_a_worse_network_is_a_candidate_and_the_old_one_stays(
         value = 0.8 if getattr(asked, "parent", None) is None else 0.7
         return Figures({"artery": value}, value, value, None, 0)
 
+    def choose(self: object, asked: object) -> Generator[Progress, None, tuple[float, Figures]]:
+        return 0.5, (yield from measure(self, asked))
+
     monkeypatch.setattr(Guard, "measure_steps", measure)
+    monkeypatch.setattr(Guard, "choose_steps", choose)
     result = finetune(first, [correction(1)], tmp_path / "b.safetensors", quick(largest_drop=0.02))
     assert not result.activated
     assert "0.800" in result.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_kidnet.segmentation as segmentation
-from napari_kidnet.progress import Progress
-from napari_kidnet.training.guard import Figures, Guard, GuardCase, split_roles, verdict
-from tests.training.finetuning_scenes import SHAPE, correction
+from napari_kidnet.progress import Progress, drain
+from napari_kidnet.training.guard import SENSITIVITIES, Figures, Guard, GuardCase, split_roles, verdict
+from tests.training.finetuning_scenes import SHAPE, checkpoint, correction
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -103,3 +104,22 @@ def test_figures_count_reviewed_voxels_and_islands_to_delete(monkeypatch: pytest
     assert found.islands_to_delete == 1
     assert found.old is None
     assert found.new == found.mean_f1
+
+
+def test_the_chosen_sensitivity_is_the_best_one_and_measured_at() -> None:
+    parent = replace(checkpoint(), sensitivity=0.0)
+    cases = [GuardCase(correction(1), False), GuardCase(correction(2), True)]
+    guard = Guard(cases, "cpu", 1)
+    chosen, found = drain(guard.choose_steps(parent))
+    assert found == guard.measure(replace(parent, sensitivity=chosen))
+    others = [guard.measure(replace(parent, sensitivity=each)) for each in (0.0, *SENSITIVITIES)]
+    assert (found.old or 0) + (found.new or 0) == max((each.old or 0) + (each.new or 0) for each in others)
+
+
+def test_scans_that_are_learned_from_choose_and_are_not_in_the_figures() -> None:
+    parent = replace(checkpoint(), sensitivity=0.0)
+    alone = Guard([GuardCase(correction(1), False)], "cpu", 1)
+    asked = Guard([GuardCase(correction(1), False)], "cpu", 1, [correction(2)])
+    chosen, found = drain(asked.choose_steps(parent))
+    assert found == alone.measure(replace(parent, sensitivity=chosen))
+    assert found.new is None

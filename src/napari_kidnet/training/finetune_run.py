@@ -27,7 +27,7 @@ from napari_kidnet.training.finetune_settings import EXPECTED_STEPS, FinetuneSet
 from napari_kidnet.training.guard import Figures, Guard, GuardCase, split_roles, verdict
 from napari_kidnet.training.learning_set import LearningSet, learning_set_steps
 from napari_kidnet.training.lineage import scan_roles
-from napari_kidnet.training.replay import MixedStore, ReplayStore
+from napari_kidnet.training.replay import MixedStore, ReplayStore, cropped
 from napari_kidnet.training.tuner import Tuner
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ STOP = "stop"
 
 PATIENCE = 2
 """Measurements, one after the other, that are worse than the best: then more steps do not help."""
+
+LESSONS = 2
+"""Scans learned from that have a say in the sensitivity; more would take longer than they help."""
 
 OVERTIME = 1.3
 """A machine that got slower after the first steps still ends, by then."""
@@ -157,7 +160,9 @@ class FinetuneRun:
         given = {each.hash for each in usable}
         locked = [each for entry, each in self.ring.locked() if entry.source not in given]
         guarding = [GuardCase(each, False) for each in locked] + [GuardCase(each, True) for each in held]
-        self.guard = Guard(guarding, settings.device, torch.get_num_threads())
+        self.guard = Guard(
+            guarding, settings.device, torch.get_num_threads(), [cropped(each) for each in learned[-LESSONS:]]
+        )
 
         slicing = learning_set_steps(learned, parent, self._work, settings)
         found = yield from retell(slicing, lambda told: self._telling(told.what))
@@ -276,11 +281,18 @@ class FinetuneRun:
 
     def _judge(self) -> Generator[FinetuneProgress, object, Figures]:
         tuner = self.tuner
-        figures = yield from self._measure(tuner.checkpoint(self._about(None), self._ancestry()))
+        now = tuner.checkpoint(self._about(None), self._ancestry())
+        if self._settings.strict:
+            figures = yield from self._measure(now)
+        else:
+            steps = self.guard.choose_steps(now)
+            sensitivity, figures = yield from retell(steps, lambda told: self._telling(told.what))
+            now = replace(now, sensitivity=sensitivity)
         worth = _worth(figures, self.before)
         # the file first: notes never name a best that is not there
         if "best" not in tuner.notes or worth > tuner.notes["best_worth"]:
-            save_checkpoint(self._best, tuner.checkpoint(self._about(figures), self._ancestry()))
+            best = tuner.checkpoint(self._about(figures), self._ancestry())
+            save_checkpoint(self._best, replace(best, sensitivity=now.sensitivity))
             tuner.notes |= {"best": figures.as_dict(), "best_worth": worth, "worse": 0}
         else:
             tuner.notes["worse"] = tuner.notes.get("worse", 0) + 1

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_kidnet.network.checkpoint import Checkpoint
+    from napari_kidnet.segmentation.prediction import Prediction
     from napari_kidnet.training.corrections import Correction
 
 __all__ = ["Figures", "Guard", "GuardCase", "split_roles", "verdict"]
+
+SENSITIVITIES: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Tried beside the checkpoint's own: another site has another best one, by up to .1 of the mean F1."""
 
 HELD_OUT: Final = 4
 """One scan of so many is measured on and never learned from."""
@@ -76,10 +80,20 @@ class Guard:
         As in `FinetuneSettings`.
     threads : int, optional
         CPU threads.
+    lessons : sequence of Correction
+        Scans that are learned from; they have a say in the sensitivity where no corrected scan is held out,
+        and are never in the figures.
     """
 
-    def __init__(self, cases: Sequence[GuardCase], device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        cases: Sequence[GuardCase],
+        device: str = "auto",
+        threads: int | None = None,
+        lessons: Sequence[Correction] = (),
+    ) -> None:
         self._cases = tuple(cases)
+        self._lessons = () if any(each.new for each in cases) else tuple(lessons)
         self._device = device
         self._threads = threads
 
@@ -101,9 +115,41 @@ class Guard:
         extra = 0
         for number, (row, case) in enumerate(zip(scores, self._cases, strict=True)):
             told = Progress(number, len(self), f"Measuring on {case.correction.name}")
-            found = yield from self._segment_steps(case, checkpoint, told)
-            row[:] = _f1(found, case.correction)
-            extra += _islands_to_delete(found, case.correction)
+            prediction = yield from self._predict_steps(case, checkpoint, told)
+            row[:] = _f1(prediction.labels, case.correction)
+            extra += _islands_to_delete(prediction.labels, case.correction)
+        return self._figures(scores, extra)
+
+    def choose_steps(self, checkpoint: Checkpoint) -> Generator[Progress, object, tuple[float, Figures]]:
+        """Choose the sensitivity that is best for earlier and for new scans, and measure at it."""
+        tried = sorted({*SENSITIVITIES, checkpoint.sensitivity})
+        volumes = [*self._cases, *(GuardCase(each, True) for each in self._lessons)]
+        scores = np.full((len(tried), len(volumes), len(VESSELS)), np.nan)
+        predictions = []
+        for number, case in enumerate(volumes):
+            told = Progress(number, len(volumes), f"Measuring on {case.correction.name}")
+            predictions.append((yield from self._predict_steps(case, checkpoint, told)))
+            for row, sensitivity in zip(scores, tried, strict=True):
+                row[number] = _f1(predictions[-1].at(sensitivity), case.correction)
+        new = np.array([case.new for case in volumes], dtype=bool)
+        best = int(np.argmax([_balanced(row, new) for row in scores]))
+        extra = sum(
+            _islands_to_delete(prediction.at(tried[best]), case.correction)
+            for prediction, case in zip(predictions, self._cases, strict=False)
+        )
+        return tried[best], self._figures(scores[best, : len(self)], extra)
+
+    def _predict_steps(
+        self, case: GuardCase, checkpoint: Checkpoint, told: Progress
+    ) -> Generator[Progress, object, Prediction]:
+        from napari_kidnet.segmentation import SegmentSettings, segment_steps
+
+        yield told
+        settings = SegmentSettings(device=self._device, engine="torch", threads=self._threads)
+        steps = segment_steps(case.correction.scan, checkpoint, settings)
+        return (yield from retell(steps, lambda _: told))
+
+    def _figures(self, scores: NDArray[np.float64], extra: int) -> Figures:
         new = np.array([case.new for case in self._cases], dtype=bool)
         f1, mean = _means(scores)
         old_mean, new_mean = _means(scores[~new]), _means(scores[new])
@@ -111,16 +157,12 @@ class Guard:
             f1, mean, old_mean[1] if old_mean[0] else None, new_mean[1] if new_mean[0] else None, extra
         )
 
-    def _segment_steps(
-        self, case: GuardCase, checkpoint: Checkpoint, told: Progress
-    ) -> Generator[Progress, object, NDArray[np.uint8]]:
-        from napari_kidnet.segmentation import SegmentSettings, segment_steps
 
-        yield told
-        settings = SegmentSettings(device=self._device, engine="torch", threads=self._threads)
-        steps = segment_steps(case.correction.scan, checkpoint, settings)
-        prediction = yield from retell(steps, lambda _: told)
-        return prediction.labels
+def _balanced(scores: NDArray[np.float64], new: NDArray[np.bool_]) -> float:
+    """Return the mean of earlier scans' mean F1 and that of new ones, however many there are of each."""
+    parts = [_means(scores[which]) for which in (~new, new)]
+    known = [mean for f1, mean in parts if f1]
+    return float(np.mean(known)) if known else 0.0
 
 
 def verdict(before: Figures, after: Figures, largest_drop: float) -> str | None:
