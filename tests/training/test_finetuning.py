@@ -314,6 +314,30 @@ def test_all_labels_empty(tmp_path: Path) -> None:
         finetune(checkpoint(), [empty], tmp_path / "b.safetensors", quick())
 
 
+def test_a_label_that_is_no_class(tmp_path: Path) -> None:
+    each = correction(1)
+    fourth = np.where(each.labels == 3, 4, each.labels).astype(np.uint8)
+    with pytest.raises(LabelsError, match="scan1 have class 4"):
+        finetune(checkpoint(), [replace(each, labels=fourth)], tmp_path / "b.safetensors", quick())
+
+
+def test_the_old_opinion_is_held_beside_replay_where_nobody_reviewed(tmp_path: Path) -> None:
+    """With everything reviewed there is nothing to hold: the same weights come out, whatever it weighs."""
+    same, apart = [], []
+    for reviewed, found in ((None, same), (half(), apart)):
+        for distillation in (0.0, 20.0):
+            folder = tmp_path / f"{reviewed is None}-{distillation}"
+            folder.mkdir()
+            settings = quick(distillation=distillation)
+            case = correction(1, reviewed)
+            found.append(
+                load_checkpoint(finetune(checkpoint(), [case], folder / "b.safetensors", settings).candidate)
+            )
+    for found, alike in ((same, True), (apart, False)):
+        one, other = found
+        assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights) == alike
+
+
 def test_one_stray_voxel(tmp_path: Path) -> None:
     stray = np.zeros(SHAPE, np.uint8)
     stray[5, 5, 5] = 2

@@ -134,8 +134,13 @@ def check_corrections(before: Sequence[Correction], after: Sequence[Correction])
     Raises
     ------
     LabelsError
-        Nothing is reviewed, or nothing of it is a vessel.
+        A label is no class, nothing is reviewed, or nothing of it is a vessel.
     """
+    for each in before:
+        if (largest := int(each.labels.max(initial=0))) >= len(CLASSES):
+            raise LabelsError(
+                f"The labels of {each.name} have class {largest}; the classes are 0 to {len(CLASSES) - 1}."
+            )
     names = ", ".join(each.name for each in before)
     if not any(each.reviewed.any() for each in before):
         raise LabelsError(
