@@ -38,6 +38,7 @@ from finetuning_tables import tables
 
 from napari_kidnet.errors import KidnetError
 from napari_kidnet.network import load_checkpoint, save_checkpoint
+from napari_kidnet.segmentation import SegmentSettings, segment_steps
 from napari_kidnet.training.corrections import Correction, read_correction, scan_hash
 from napari_kidnet.training.finetune_run import chance_of
 from napari_kidnet.training.finetune_settings import FinetuneSettings
@@ -455,7 +456,45 @@ def rivals(home: Path, results: Results, base: str, site: str, seeds=(0,), scans
             results.add(**key, **compare(home, name, start, lessons, site, seconds, seed, TESTS))
 
 
-RUNS = {"loop": loop, "effort": effort, "parts": parts, "rivals": rivals}
+def sensitivity(home: Path, results: Results, base: str, site: str, seeds=(0, 1, 2), scans=3, by="box", **_):
+    """Choose the sensitivity anew, as the guard does, for checkpoints that a loop left with the first one."""
+    from napari_kidnet.progress import drain
+    from napari_kidnet.training.guard import Guard, GuardCase
+    from napari_kidnet.training.replay import ReplayStore, cropped
+
+    for seed in seeds:
+        folder = home / "loop-kept" / f"{base}-{site}-{by}-{seed}"
+        key = {
+            "experiment": "sensitivity",
+            "base": base,
+            "site": site,
+            "by": by,
+            "seed": seed,
+            "scans": scans,
+        }
+        if results.has(**key):
+            continue
+        found = load_checkpoint(folder / f"{scans}.safetensors")
+        lessons = lessons_of(home, site, seed, max(1, scans))[-2:]
+        locked = [each for _, each in ReplayStore(home / f"replay-{base}", PATCH, found.spacing).locked()]
+        guard = Guard(
+            [GuardCase(each, False) for each in locked], "cpu", 1, [cropped(each) for each in lessons]
+        )
+        chosen, _ = drain(guard.choose_steps(found))
+        values = {}
+        for where, place in (("new", site), ("old", "arterial")):
+            rows = []
+            for test in TESTS:
+                scan, truth, _ = truth_of(home, place, test)
+                prediction = drain(segment_steps(scan, found, SegmentSettings(device="cpu", threads=1)))
+                both = (found.sensitivity, chosen)
+                rows.append([scores(prediction.at(each), truth)["f1"] for each in both])
+            kept, changed = np.mean(rows, axis=0)
+            values |= {where: changed.tolist(), f"{where}_kept": kept.tolist()}
+        results.add(**key, hash=found.hash[:12], was=found.sensitivity, chosen=chosen, **values)
+
+
+RUNS = {"sensitivity": sensitivity, "loop": loop, "effort": effort, "parts": parts, "rivals": rivals}
 
 
 def main() -> None:
