@@ -1,6 +1,6 @@
 """Make docs/images/finetune-*.png: the real Fine-tune widget on a phantom, from the empty window to the tree.
 
-    xvfb-run -a -s "-screen 0 1500x1100x24" python docs/make_finetuning_pictures.py [--minutes M]
+    xvfb-run -a -s "-screen 0 1500x1100x24" python docs/make_finetuning_pictures.py [--steps N]
 
 The settings and checkpoints of the person who runs this are not touched.
 """
@@ -35,7 +35,7 @@ SEED = 1003
 def main() -> None:
     """Segment, correct, learn, compare, and take a picture of each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--out", type=Path, default=IMAGES)
     options = parser.parse_args()
     remember(auto_segment="never")
@@ -64,11 +64,12 @@ def main() -> None:
     viewer.reset_view()
     widget._count()
     turn(lambda: bool(widget.cases.chosen))
-    widget.form.minutes.setValue(options.minutes)
+    widget.form.budget.setCurrentText("steps")
+    widget.form.steps.setValue(options.steps)
     began = time.monotonic()
     widget.bar.start.click()
-    turn(lambda: len(widget._desk.losses) >= 12 or not widget._desk.busy)
-    turn(lambda: False, 2)
+    turn(lambda: len(widget._desk.losses) >= options.steps // 2 or not widget._desk.busy)
+    turn(lambda: False, 1)
     save(viewer, options.out / "finetune-running.png")
     turn(lambda: not widget._desk.busy)
     print(f"{time.monotonic() - began:.0f} s; {widget._desk.state.text} {widget._desk.losses[-1:]}")
