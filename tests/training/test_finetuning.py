@@ -15,6 +15,7 @@ from napari_kidnet.errors import CheckpointError, KidnetError, LabelsError, Outp
 from napari_kidnet.network import load_checkpoint, save_checkpoint
 from napari_kidnet.progress import Progress
 from napari_kidnet.training import finetuning
+from napari_kidnet.training.corrections import Correction, check_exchanged
 from napari_kidnet.training.finetuning import FinetuneProgress, FinetuneResult, finetune, finetune_steps
 from napari_kidnet.training.guard import Figures, Guard
 from napari_kidnet.training.learning_set import learning_set
@@ -28,8 +29,6 @@ from tests.training.finetuning_scenes import SHAPE, checkpoint, correction, few_
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
-
-    from napari_kidnet.training.corrections import Correction
 
 
 @pytest.fixture(autouse=True)
@@ -336,6 +335,23 @@ def test_the_old_opinion_is_held_beside_replay_where_nobody_reviewed(tmp_path: P
     for found, alike in ((same, True), (apart, False)):
         one, other = found
         assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights) == alike
+
+
+@pytest.mark.parametrize(("wrong", "told"), [(0.0, False), (0.85, False), (0.95, True)])
+def test_exchanged_artery_and_vein_are_told(wrong: float, told: bool) -> None:
+    """A network that is wrong about much of one class may well be corrected."""
+    size = 2000
+    labels = np.repeat(np.array([1, 2], np.uint8), size)[None, None]
+    said = labels.copy()
+    said[..., : int(wrong * size)] = 2
+    said[..., size : size + int(0.95 * size)] = 1
+    scan, _ = tubes(1)
+    case = Correction("scan1", "0" * 64, scan, labels, np.ones(labels.shape, dtype=bool))
+    if told:
+        with pytest.raises(LabelsError, match=r"exchanged in scan1: .* calls 95% vein"):
+            check_exchanged(case, said)
+    else:
+        check_exchanged(case, said)
 
 
 def test_one_stray_voxel(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Correction",
     "check_corrections",
+    "check_exchanged",
     "disagreement",
     "known_classes",
     "read_correction",
@@ -39,6 +40,14 @@ SMALLEST_ISLAND: Final = 5
 
 SURE: Final = 0.9
 """Probability of a vessel above which an unreviewed voxel is not taken for background (§2.4)."""
+
+
+EXCHANGED: Final = 0.9
+"""Part of what is labelled artery that the network before calls vein, and the other way round: no network
+errs so thoroughly in both, a person who took one colour for the other does."""
+
+FEWEST_EXCHANGED: Final = 500
+"""Voxels of each, or a few wrong islands would look like it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,6 +169,31 @@ def check_corrections(before: Sequence[Correction], after: Sequence[Correction])
         f"The reviewed part of {names} holds no vessel, and from background alone a network learns to find "
         "none; label or accept at least one vessel."
     )
+
+
+def check_exchanged(correction: Correction, prediction: NDArray[np.uint8]) -> None:
+    """Refuse labels whose artery is the network's vein and whose vein is its artery; (z, y, x) both.
+
+    Earlier scans do not show it, and where no corrected scan is held out the guard would not either.
+
+    Raises
+    ------
+    LabelsError
+        They are exchanged.
+    """
+    shares = []
+    for one, other in ((1, 2), (2, 1)):
+        said = prediction[correction.reviewed & (correction.labels == one)]
+        said = said[(said == one) | (said == other)]
+        if len(said) < FEWEST_EXCHANGED:
+            return
+        shares.append(float((said == other).mean()))
+    if min(shares) > EXCHANGED:
+        raise LabelsError(
+            f"Artery and vein look exchanged in {correction.name}: of what is labelled artery the network "
+            f"calls {shares[0]:.0%} vein, and of the vein {shares[1]:.0%} artery; relabel them, or check the "
+            "scan's orientation."
+        )
 
 
 def known_classes(correction: Correction) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from napari_kidnet.progress import Progress, drain, retell
-from napari_kidnet.training.corrections import disagreement, with_suspected
+from napari_kidnet.training.corrections import check_exchanged, disagreement, with_suspected
 from napari_kidnet.training.patches import PatchStore
 from napari_kidnet.training.resampling import scan_on_grid
 
@@ -80,6 +80,7 @@ def learning_set_steps(
         told = Progress(number, len(corrections), f"Slicing {each.name}")
         box = _looked_at(each, settings.patch_edge(before) // 2)
         prediction = yield from _opinion_steps(each, before, box, settings, told)
+        check_exchanged(each, prediction.labels)
         labels = with_suspected(each, prediction)
         seen = None if each.reviewed.all() else each.reviewed
         store.add(each.name, each.scan.hu, each.scan.spacing, labels, seen, [[each.fingerprint, before.hash]])
