@@ -117,3 +117,24 @@ def test_a_folder_without_labels(place: Place, tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "empty").mkdir()
     assert run("finetune", "--cases", tmp_path / "empty", "--out", place.out) == 1
     assert "no labelled case" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["finetune", "train"])
+def test_a_prediction_nobody_reviewed_is_refused_with_the_option_that_vouches_for_it(
+    place: Place, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    scan, labels = tubes(1)
+    (place.cases / "a_reviewed.nii.gz").unlink()
+    write_labels(place.cases / "a_labels.nii.gz", labels, like=scan, predicted=True)
+    words = (verb, "--cases", place.cases, "--out", place.out, "--threads", 1, "--quiet")
+    if verb == "finetune":
+        words = (*words, "--checkpoint", place.checkpoint, *QUICK, "--largest-drop", 1)
+    else:
+        words = (*words, "--steps", 1, "--batch", 1, "--patch-voxels", 16, "--preset", "tiny")
+    assert run(*words) == 1
+    said = capsys.readouterr().err
+    assert "a_labels.nii.gz is a prediction" in said
+    assert "--reviewed all" in said
+    assert not place.out.exists()
+    assert run(*words, "--reviewed", "all") == 0
+    assert place.out.exists()

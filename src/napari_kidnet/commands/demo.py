@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     write_labels(folder / "kidneys.nii.gz", case.kidneys, scan)
     settings = SegmentSettings(device=options.device, engine=options.engine, threads=options.threads)
     prediction = console.follow(segment_steps(scan, checkpoint, settings), "Segmenting it")
-    write_labels(folder / "labels.nii.gz", prediction.labels, scan)
+    write_labels(folder / "labels.nii.gz", prediction.labels, scan, predicted=True)
     console.remark("Comparing it with the truth ...")
     results = evaluate(prediction.labels, case.truth, scan.spacing, case.kidneys)
     write_json(str(folder / "evaluation.json"), results)

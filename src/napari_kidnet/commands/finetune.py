@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_kidnet.commands.console import Console, table, write_json
-from napari_kidnet.commands.learning import labelled_cases, told
+from napari_kidnet.commands.learning import add_reviewed, labelled_cases, told
 from napari_kidnet.commands.options import add_quiet, fraction, json_target, positive
 from napari_kidnet.commands.outputs import need_space, writable_folder
 
@@ -45,6 +45,7 @@ def declare(verbs: Any) -> None:
     verb.add_argument(
         "--cases", required=True, nargs="+", type=Path, metavar="DIR", help="folders with corrected cases"
     )
+    add_reviewed(verb)
     verb.add_argument(
         "--out", type=Path, metavar="F2", help="the new one (default: a new .safetensors among your own)"
     )
@@ -92,8 +93,8 @@ def _run(options: argparse.Namespace) -> int:
         console.remark(f"The new checkpoint: {out}")
     writable_folder(out.parent, "--out")
     need_space(out.parent, 500)
-    cases = labelled_cases(options.cases)
-    earlier = labelled_cases(options.replay) if options.replay else None
+    cases = labelled_cases(options.cases, options.reviewed)
+    earlier = labelled_cases(options.replay, options.reviewed) if options.replay else None
 
     from napari_kidnet.training.finetuning import finetune_steps
 

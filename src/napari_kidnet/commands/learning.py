@@ -8,13 +8,14 @@ from napari_kidnet.errors import ScanError
 from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Generator
     from pathlib import Path
 
     from napari_kidnet.commands.console import Console
     from napari_kidnet.scans import Case
 
-__all__ = ["labelled_cases", "told"]
+__all__ = ["add_reviewed", "labelled_cases", "told"]
 
 
 class _Step(Protocol):
@@ -32,24 +33,48 @@ S = TypeVar("S", bound=_Step)
 T = TypeVar("T")
 
 
-def labelled_cases(folders: list[Path]) -> list[Case]:
+def add_reviewed(verb: argparse.ArgumentParser) -> None:
+    """Add the option by which a person vouches for labels that are marked as a prediction."""
+    verb.add_argument(
+        "--reviewed",
+        choices=["all"],
+        help="all: labels without a NAME_reviewed file were looked at as a whole, also where they are marked "
+        "as a prediction",
+    )
+
+
+def labelled_cases(folders: list[Path], reviewed: str | None = None) -> list[Case]:
     """Return the cases of all folders that have labels.
+
+    Parameters
+    ----------
+    folders : list of Path
+        Where to look.
+    reviewed : str, optional
+        "all" takes predictions without a mask of what was reviewed for looked at as a whole.
 
     Raises
     ------
     ScanError
         A folder holds no such case.
+    LabelsError
+        Labels are a prediction that nobody has reviewed.
     """
+    from dataclasses import replace
+
     from napari_kidnet.scans import list_cases
 
     cases: list[Case] = []
     for folder in folders:
-        found = [case for case in list_cases(folder) if case.labels is not None]
+        labelled = [case for case in list_cases(folder) if case.labels is not None]
+        found = [replace(case, all_reviewed=reviewed == "all") for case in labelled]
         if not found:
             raise ScanError(
                 f"{folder} holds no labelled case; put NAME_ct.nii.gz and NAME_labels.nii.gz into it."
             )
         cases += found
+    for case in cases:
+        case.check_reviewed()
     return cases
 
 

@@ -181,7 +181,7 @@ def _segment_one(
         make_folder(output.parent)
     if task.probabilities is not None:
         _write_probabilities(task.probabilities, prediction, scan)
-    write_labels(task.labels, prediction.labels, scan)  # last: where it is, all is
+    write_labels(task.labels, prediction.labels, scan, predicted=True)  # last: where it is, all is
     device, _, engine = prediction.where.partition(";")[0].partition(", ")
     voxels, ml = volumes_by_class(prediction.labels, scan.spacing)
     return {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_kidnet.commands.console import Console
-from napari_kidnet.commands.learning import labelled_cases, told
+from napari_kidnet.commands.learning import add_reviewed, labelled_cases, told
 from napari_kidnet.commands.options import add_overwrite, add_quiet, fraction, millimetres, positive
 from napari_kidnet.commands.outputs import need_space, refuse_existing, writable_folder
 
@@ -36,6 +36,7 @@ def declare(verbs: Any) -> None:
     verb.add_argument(
         "--cases", required=True, nargs="+", type=Path, metavar="DIR", help="folders with labelled cases"
     )
+    add_reviewed(verb)
     verb.add_argument("--out", required=True, type=Path, metavar="F", help="the checkpoint (.safetensors)")
     verb.add_argument(
         "--validation", nargs="+", type=Path, metavar="DIR", default=[], help="other cases, to choose by"
@@ -76,8 +77,8 @@ def _run(options: argparse.Namespace) -> int:
     writable_folder(options.out.parent, "--out")
     refuse_existing([options.out], options.overwrite)
     need_space(options.out.parent, 200)
-    cases = labelled_cases(options.cases)
-    validation = labelled_cases(options.validation)
+    cases = labelled_cases(options.cases, options.reviewed)
+    validation = labelled_cases(options.validation, options.reviewed)
 
     from napari_kidnet.network import load_checkpoint
     from napari_kidnet.training import TrainInputs, train_steps

@@ -187,12 +187,13 @@ def decide_steps(
 def save_steps(session: LabellingSession, path: Path) -> Generator[Report, None, Path]:
     """Write a session's labels, as they are when this is called, on the scan's own grid."""
     labels = session.labels.copy()
+    predicted = session.prediction is not None
 
     def write() -> Generator[Report, None, Path]:
         yield Report(Progress(0, 0, f"Saving {path.name}"))
         from napari_kidnet.scans import write_labels
 
-        write_labels(path, labels, session.scan)
+        write_labels(path, labels, session.scan, predicted=predicted)
         return path
 
     return write()

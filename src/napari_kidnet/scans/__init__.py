@@ -9,7 +9,7 @@ from napari_kidnet.scans.body import body_mask
 from napari_kidnet.scans.cases import Case, list_cases, read_case
 from napari_kidnet.scans.dicom_series import SeriesInfo, list_series
 from napari_kidnet.scans.intensity import normalise
-from napari_kidnet.scans.labels import read_labels, write_labels, write_probabilities
+from napari_kidnet.scans.labels import are_predicted, read_labels, write_labels, write_probabilities
 from napari_kidnet.scans.reading import read_scan, write_scan
 from napari_kidnet.scans.scan import Scan, StoredGrid
 from napari_kidnet.scans.writing import ensure_writable, write_atomically
@@ -19,6 +19,7 @@ __all__ = [
     "Scan",
     "SeriesInfo",
     "StoredGrid",
+    "are_predicted",
     "body_mask",
     "ensure_writable",
     "list_cases",

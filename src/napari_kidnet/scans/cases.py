@@ -4,7 +4,7 @@
 
     NAME_ct.nii.gz         the scan
     NAME_labels.nii.gz     the classes of its voxels
-    NAME_reviewed.nii.gz   1 where a person has judged the voxel; absent: all
+    NAME_reviewed.nii.gz   1 where a person has judged the voxel; absent: all, but of a prediction none
     NAME_kidneys.nii.gz    1 left, 2 right
 """
 
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_kidnet.errors import ScanError
+from napari_kidnet.errors import LabelsError, ScanError
+from napari_kidnet.scans.labels import are_predicted
 
 if TYPE_CHECKING:
     import os
@@ -36,6 +37,8 @@ class Case:
         The scan.
     labels, reviewed, kidneys : Path or None
         What lies beside it.
+    all_reviewed : bool
+        A person says that all of it was looked at, although the labels are marked as a prediction.
     """
 
     name: str
@@ -43,6 +46,24 @@ class Case:
     labels: Path | None = None
     reviewed: Path | None = None
     kidneys: Path | None = None
+    all_reviewed: bool = False
+
+    def check_reviewed(self) -> None:
+        """Refuse labels that a network made and nobody has reviewed: they would count as all correct.
+
+        Raises
+        ------
+        LabelsError
+            They are such labels.
+        """
+        if self.labels is None or self.reviewed is not None or self.all_reviewed:
+            return
+        if are_predicted(self.labels):
+            raise LabelsError(
+                f"{self.labels.name} is a prediction, and no {self.name}_reviewed.nii.gz beside it says what "
+                "of it was looked at; correct it in the Islands widget, or, if you have looked at all of it, "
+                "give --reviewed all."
+            )
 
 
 def list_cases(folder: str | os.PathLike[str]) -> list[Case]:
@@ -91,8 +112,8 @@ def read_case(path: str | os.PathLike[str]) -> Case:
 
 def _case(folder: Path, name: str) -> Case:
     ct = _beside(folder, name, "ct") or folder / f"{name}_ct.nii.gz"
-    kinds = ("labels", "reviewed", "kidneys")
-    return Case(name, ct, *(_beside(folder, name, kind) for kind in kinds))
+    labels, reviewed, kidneys = (_beside(folder, name, kind) for kind in ("labels", "reviewed", "kidneys"))
+    return Case(name, ct, labels, reviewed, kidneys)
 
 
 def _beside(folder: Path, name: str, kind: str) -> Path | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_kidnet.errors import LabelsError, OutputError, ScanError
 from napari_kidnet.scans.intensity import all_whole
-from napari_kidnet.scans.nifti import is_nifti, read_nifti, write_nifti
+from napari_kidnet.scans.nifti import DESCRIPTION, description_of, is_nifti, read_nifti, write_nifti
 from napari_kidnet.scans.orientation import Affine, nearest_axes
 from napari_kidnet.scans.tiff import is_tiff, read_tiff, write_tiff
 
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
     from napari_kidnet.scans.scan import Scan
 
-__all__ = ["read_labels", "write_labels", "write_probabilities"]
+__all__ = ["are_predicted", "read_labels", "write_labels", "write_probabilities"]
+
+PREDICTED = f"{DESCRIPTION} prediction"
+"""The description of labels that a network made. Other programs write their own, or keep this one."""
 
 TOLERANCE_VOXELS = 0.1
 """Two grids are one if no corner lies farther apart: programs round the numbers of an affine."""
 
 
-def write_labels(path: str | os.PathLike[str], labels: NDArray[Any], like: Scan) -> None:
+def write_labels(
+    path: str | os.PathLike[str], labels: NDArray[Any], like: Scan, *, predicted: bool = False
+) -> None:
     """Write labels as uint8 on the scan's own grid, with the affine, codes and units of its file.
 
     Parameters
@@ -37,6 +42,9 @@ def write_labels(path: str | os.PathLike[str], labels: NDArray[Any], like: Scan)
         (z, y, x) of the scan, 0…255.
     like : Scan
         The scan they belong to.
+    predicted : bool
+        A network made them and no mask of what was reviewed is written: the file says so, and nothing
+        learns from it as from a person's labels. (A TIFF stack has no place to say so.)
 
     Raises
     ------
@@ -57,9 +65,15 @@ def write_labels(path: str | os.PathLike[str], labels: NDArray[Any], like: Scan)
     if is_tiff(target):
         write_tiff(target, small, like.spacing)
     elif is_nifti(target):
-        write_nifti(target, like.stored.order.to_stored(small), like.stored, np.uint8)
+        description = PREDICTED if predicted else DESCRIPTION
+        write_nifti(target, like.stored.order.to_stored(small), like.stored, np.uint8, description)
     else:
         raise OutputError(f"{target} was not written: labels are written as .nii.gz, .nii or .tif.")
+
+
+def are_predicted(path: str | os.PathLike[str]) -> bool:
+    """Whether a label file says that a network made it, as `write_labels` marks it."""
+    return is_nifti(Path(path)) and description_of(Path(path)) == PREDICTED
 
 
 def write_probabilities(path: str | os.PathLike[str], probabilities: NDArray[Any], like: Scan) -> None:

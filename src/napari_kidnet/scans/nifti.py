@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_kidnet.scans.orientation import Affine
 
-__all__ = ["check_affine", "is_nifti", "read_nifti", "write_nifti"]
+__all__ = ["check_affine", "description_of", "is_nifti", "read_nifti", "write_nifti"]
 
 GEOMETRY = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
@@ -35,6 +35,8 @@ GEOMETRY = (
 
 SMALLEST_MM, LARGEST_MM = 0.02, 50.0
 """No CT of a body has smaller or larger voxels; a header that says so has the wrong unit."""
+
+DESCRIPTION = "napari-kidnet"
 
 COMPRESSION = 1
 """isal's level 1 packs labels within a few percent of level 2 in half the time."""
@@ -72,7 +74,13 @@ def read_nifti(path: Path) -> StoredVolume:
     return StoredVolume(_scaled(values, header), affine, "nifti", header.binaryblock, notes)
 
 
-def write_nifti(path: Path, values: NDArray[Any], grid: StoredGrid, dtype: DTypeLike) -> None:
+def write_nifti(
+    path: Path,
+    values: NDArray[Any],
+    grid: StoredGrid,
+    dtype: DTypeLike,
+    description: str = DESCRIPTION,
+) -> None:
     """Write voxels along the stored axes (i, j, k), or (i, j, k, class), on a grid.
 
     Parameters
@@ -85,10 +93,12 @@ def write_nifti(path: Path, values: NDArray[Any], grid: StoredGrid, dtype: DType
         Where sform, qform, their codes and the units come from.
     dtype : dtype
         The type in the file.
+    description : str
+        What the header says about who wrote it, at most 79 characters.
     """
     from isal import igzip
 
-    header = _header_for(values.shape, grid, np.dtype(dtype))
+    header = _header_for(values.shape, grid, np.dtype(dtype), description)
     with write_atomically(path) as partial, partial.open("wb") as file:
         if path.name.lower().endswith(".gz"):
             # mtime 0: the same labels are the same bytes
@@ -96,6 +106,25 @@ def write_nifti(path: Path, values: NDArray[Any], grid: StoredGrid, dtype: DType
                 _write_voxels(packed, header, values, dtype)
         else:
             _write_voxels(file, header, values, dtype)
+
+
+def description_of(path: Path) -> str:
+    """Return what a NIfTI file's header says about who wrote it; "" where it cannot be read.
+
+    Only the header is read: a whole volume would be unpacked for 80 bytes.
+    """
+    from isal import igzip, isal_zlib
+
+    damage = cast("type[Exception]", isal_zlib.IsalError)
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            data = igzip.IGzipFile(fileobj=file, mode="rb").read(540) if packed else file.read(540)
+        header = _header_of(data, path)
+    except (EOFError, OSError, ScanError, damage):
+        return ""
+    return bytes(header["descrip"]).rstrip(b"\0").decode("ascii", "replace")
 
 
 def check_affine(affine: Affine, path: Path) -> None:
@@ -227,7 +256,7 @@ def _scaled(values: NDArray[Any], header: Nifti1Header) -> NDArray[Any]:
     return scaled
 
 
-def _header_for(shape: tuple[int, ...], grid: StoredGrid, dtype: np.dtype[Any]) -> bytes:
+def _header_for(shape: tuple[int, ...], grid: StoredGrid, dtype: np.dtype[Any], description: str) -> bytes:
     import nibabel
 
     source = None
@@ -248,7 +277,7 @@ def _header_for(shape: tuple[int, ...], grid: StoredGrid, dtype: np.dtype[Any]) 
         header["pixdim"][:4] = source["pixdim"][:4]
     header.set_slope_inter(1, 0)
     header.set_data_offset(352 if kind is nibabel.Nifti1Header else 544)
-    header["descrip"] = b"napari-kidnet"
+    header["descrip"] = description.encode("ascii")
     with BytesIO() as block:
         header.write_to(block)
         return block.getvalue().ljust(int(header["vox_offset"]), b"\0")

@@ -100,12 +100,13 @@ def read_correction(case: Case) -> Correction:
     Raises
     ------
     LabelsError
-        It has no labels, or a class that is none.
+        It has no labels, or a class that is none, or they are a prediction that nobody has reviewed.
     """
     from napari_kidnet.scans import read_labels, read_scan
 
     if case.labels is None:
         raise LabelsError(f"{case.ct.name} has no labels; put {case.name}_labels.nii.gz beside it.")
+    case.check_reviewed()
     scan = read_scan(case.ct)
     labels = read_labels(case.labels, like=scan)
     if int(labels.max()) >= len(CLASSES):

@@ -167,7 +167,7 @@ def _one_scan(
     if not target.exists():  # somebody may have saved labels meanwhile, and those are a person's
         # The mask first: labels without one would count as judged.
         write_labels(mask, np.zeros(scan.shape, np.uint8), scan)
-        write_labels(target, prediction.labels, scan)
+        write_labels(target, prediction.labels, scan, predicted=True)
     worklist.note_prediction(key, **figures)
 
 
