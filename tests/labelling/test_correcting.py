@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from napari_kidnet.errors import LabelsError
 from napari_kidnet.islands import (
     IslandState,
+    Journal,
+    VoxelState,
     accept_box,
     accept_bridges,
     accept_islands,
     delete,
     find_islands,
     keep_largest,
+    mark_edited,
     relabel,
 )
 from napari_kidnet.labelling.correcting import (
@@ -412,4 +415,79 @@ def test_what_was_saved_elsewhere_is_no_other_labels_for_the_journal(tmp_path):
     assert second.recoverable.actions == 1
     second.run(restore_steps(second))
     assert np.array_equal(second.labels, labels)
+    second.close()
+
+
+def reviewed_and_saved(path):
+    """Labels whose first session reviewed everything, saved, and ended."""
+    write_labels(path, vessels(), scan_of(vessels()))
+    session = opened(vessels(), path)
+    session.run(
+        session.edit_steps(lambda s: accept_box(s.states, tuple(slice(0, n) for n in s.states.shape)))
+    )
+    session.run(session.save_steps())
+    session.close()
+
+
+def test_what_was_reviewed_before_does_not_stand_between_a_crash_and_its_work(tmp_path):
+    path = tmp_path / "case_labels.nii.gz"
+    reviewed_and_saved(path)
+    labels = vessels()
+    session = opened(labels, path)
+    session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
+    session._journal.close()  # a crash
+
+    second = opened(vessels(), path)
+    assert not second.warning
+    second.run(restore_steps(second))
+    assert np.array_equal(second.labels, labels)
+    assert np.array_equal(second.states, session.states)
+    second.close()
+
+
+def test_a_journal_that_does_not_hold_the_earlier_mask_is_restored_with_it(tmp_path):
+    path = tmp_path / "case_labels.nii.gz"
+    reviewed_and_saved(path)
+    mask = np.full(vessels().shape, VoxelState.REVIEWED, np.uint8)
+    edit = mark_edited(delete(vessels(), find_islands(vessels()), [1]), mask)
+    with Journal(journal_path(path), vessels()) as journal:  # as they were written at first
+        journal.do(edit)
+    session = opened(vessels(), path)
+    session.run(restore_steps(session))
+    edit.apply(mask_labels := vessels(), mask)
+    assert np.array_equal(session.labels, mask_labels)
+    assert np.array_equal(session.states, mask)
+    session.close()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_reviewed_mask_stays_when_unsaved_work_is_let_go_or_another_session_has_the_journal(
+    tmp_path, refused
+):
+    path = tmp_path / "case_labels.nii.gz"
+    reviewed_and_saved(path)
+    session = opened(vessels(), path)
+    session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
+    if not refused:
+        session._journal.close()
+    second = opened(vessels(), path)
+    if not refused:
+        second.run(discard_steps(second))
+    second.run(second.save_steps())
+    assert read_labels(reviewed_path(path), scan_of(vessels())).all()
+    second.close()
+    session.close()
+
+
+def test_a_mask_of_another_grid_is_told_and_edits_are_kept_all_the_same(tmp_path):
+    path = tmp_path / "case_labels.nii.gz"
+    write_labels(path, vessels(), scan_of(vessels()))
+    other = np.ones((3, 4, 5), np.uint8)
+    write_labels(reviewed_path(path), other, scan_of(other))
+    session = opened(vessels(), path)
+    assert reviewed_path(path).name in session.warning
+    session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
+    session._journal.close()  # a crash
+    second = opened(vessels(), path)
+    assert second.recoverable.actions == 1
     second.close()

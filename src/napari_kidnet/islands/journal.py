@@ -76,6 +76,8 @@ class Journal:
         Of the journal; a lock is kept beside it.
     labels : ndarray, (z, y, x)
         As they are on disk: what the edits start from.
+    states : ndarray of uint8, (z, y, x), optional
+        The reviewed mask on disk. A new journal holds it; an older one may start from it without holding it.
 
     Attributes
     ----------
@@ -91,22 +93,31 @@ class Journal:
         The journal belongs to other labels.
     """
 
-    def __init__(self, path: Path, labels: NDArray[np.integer]) -> None:
+    def __init__(
+        self, path: Path, labels: NDArray[np.integer], states: NDArray[np.uint8] | None = None
+    ) -> None:
         self.path = Path(path)
         self._file: BinaryIO | None = None
         self._lock = SessionLock(self.path.with_name(self.path.name + ".lock"))
         try:
-            self.restored = self._open(labels)
+            self.restored = self._open(labels, states)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, labels: NDArray[np.integer]) -> Restored:
+    def _open(self, labels: NDArray[np.integer], states: NDArray[np.uint8] | None) -> Restored:
         data = self.path.read_bytes() if self.path.exists() else b""
         if not _whole_header(data):
+            if states is not None and states.any():
+                self.compact(labels, states)  # else no edit of a reviewed voxel could be replayed
+                return Restored(labels.copy(), states.copy(), History())
             self._replace(_MAGIC + _record(_HEADER, _header_of(labels)))
             return Restored(labels.copy(), np.zeros(labels.shape, np.uint8), History())
-        restored = replay(data, labels)
+        try:
+            restored = replay(data, labels, states)
+        except LabelsError:
+            # The mask was saved after this journal began; so it does not start from it.
+            restored = replay(data, labels)
         try:
             self._file = self.path.open("r+b")
             # What a crash left half written must not stand between the next records.
@@ -201,7 +212,7 @@ class Journal:
             raise _cannot_write(self.path, error) from error
 
 
-def replay(data: bytes, labels: NDArray[np.integer]) -> Restored:
+def replay(data: bytes, labels: NDArray[np.integer], states: NDArray[np.uint8] | None = None) -> Restored:
     """Return the state that a journal's bytes lead to, up to its last whole record.
 
     Parameters
@@ -210,6 +221,13 @@ def replay(data: bytes, labels: NDArray[np.integer]) -> Restored:
         Of a journal with a whole header.
     labels : ndarray, (z, y, x)
         What the journal starts from; not changed.
+    states : ndarray of uint8, (z, y, x), optional
+        The reviewed mask that it starts from, if it holds none; zeros by default. Not changed.
+
+    Raises
+    ------
+    LabelsError
+        The journal belongs to other labels.
     """
     kind, payload, place = _next_record(data, len(_MAGIC)) or (None, b"", 0)
     if (
@@ -221,10 +239,17 @@ def replay(data: bytes, labels: NDArray[np.integer]) -> Restored:
             "the journal beside the scan belongs to other labels than the file holds now;"
             " move the journal away, or bring the labels back."
         )
-    restored = Restored(labels.copy(), np.zeros(labels.shape, np.uint8), History(), whole_bytes=place)
+    mask = np.zeros(labels.shape, np.uint8) if states is None else states.copy()
+    restored = Restored(labels.copy(), mask, History(), whole_bytes=place)
     while (found := _next_record(data, place)) is not None:
         kind, payload, place = found
-        _replay_one(kind, payload, restored)
+        try:
+            _replay_one(kind, payload, restored)
+        except LabelsError as error:
+            raise LabelsError(
+                "the journal beside the scan holds unsaved work that does not fit the labels and the reviewed"
+                " mask beside it; copy all three to another folder before you save over them."
+            ) from error
         restored.whole_bytes = place
     return restored
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_kidnet.errors import KidnetError
+from napari_kidnet.islands import VoxelState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_kidnet.labelling.correcting.session import IslandsSession
 
-__all__ = ["journal_path", "kidneys_path", "labels_on_disk", "reviewed_path"]
+__all__ = ["journal_path", "kidneys_path", "labels_on_disk", "reviewed_on_disk", "reviewed_path"]
 
 
 def journal_path(labels: Path) -> Path:
@@ -67,3 +68,17 @@ def labels_on_disk(session: IslandsSession) -> NDArray[Any]:
         except KidnetError as error:
             session.warning = str(error)
     return np.zeros(session.known.shape, session.known.dtype)
+
+
+def reviewed_on_disk(session: IslandsSession) -> NDArray[np.uint8]:
+    """Return the reviewed mask that lies beside the labels' file; zeros where there is none."""
+    states = np.zeros(session.known.shape, np.uint8)
+    path = None if session.path is None else reviewed_path(session.path)
+    if path is not None and path.is_file():
+        from napari_kidnet.scans import read_labels
+
+        try:
+            states[read_labels(path, session.scan) != 0] = VoxelState.REVIEWED
+        except KidnetError as error:
+            session.warning = str(error)
+    return states

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_kidnet.errors import KidnetError, LabelsError
-from napari_kidnet.islands import Context, Review, VoxelState, find_islands
-from napari_kidnet.labelling.correcting.files import kidneys_path, labels_on_disk, reviewed_path
+from napari_kidnet.islands import Context, Review, find_islands
+from napari_kidnet.labelling.correcting.files import kidneys_path, labels_on_disk, reviewed_on_disk
 from napari_kidnet.labelling.correcting.session import IslandsSession
 from napari_kidnet.labelling.correcting.view import Correction, IslandsView
 from napari_kidnet.progress import Progress
@@ -58,8 +58,11 @@ def open_islands_steps(
         )
     yield Correction(Progress(0, 3, "Looking for earlier work"))
     session = IslandsSession(labels, scan, context or Context(spacing=scan.spacing, hu=scan.hu), path)
+    session.states = reviewed_on_disk(session)
+    about_mask, session.warning = session.warning, ""
     base = labels_on_disk(session)
     found = None if session.warning else session._open_journal(base)
+    session.warning = session.warning or about_mask
     _take_up(session, found, base)
     boxes = _read_kidneys(session)
     yield Correction(Progress(1, 3, "Finding islands"))
@@ -113,22 +116,13 @@ def _read_kidneys(session: IslandsSession) -> list[tuple[slice, slice, slice]]:
 
 
 def _take_up(session: IslandsSession, found: Restored | None, base: NDArray[Any]) -> None:
-    """Go on from a journal: offer what is unsaved, else take its reviewed mask, else the saved one."""
+    """Go on from a journal: offer what is unsaved, else take its reviewed mask."""
     if found is None:
         return
     if found.actions:
         session.recoverable = found
         return
-    mask = reviewed_path(session.path) if session.path is not None else None
-    if found.states.any():
-        session.states = found.states
-    elif mask is not None and mask.is_file():
-        from napari_kidnet.scans import read_labels
-
-        try:
-            session.states[read_labels(mask, session.scan) != 0] = VoxelState.REVIEWED
-        except KidnetError as error:
-            session.warning = str(error)
+    session.states = found.states
     if not np.array_equal(base, session.known):
         session._write(lambda journal: journal.compact(session.known, session.states, base))
         session.unsaved = 1

@@ -299,7 +299,7 @@ class IslandsSession:
             self.warning = "These labels have no file yet, so edits are not kept until they are saved."
             return None
         try:
-            self._journal = Journal(journal_path(self.path), base)
+            self._journal = Journal(journal_path(self.path), base, self.states)
         except KidnetError as error:
             self.warning = str(error)
             return None
