@@ -127,6 +127,20 @@ def test_probabilities_add_up_and_agree_with_the_labels(scans, segment, tmp_path
     assert np.array_equal(values.argmax(-1)[clear], labels[clear])
 
 
+def test_the_file_of_probabilities_says_how_the_labels_were_decided(scans, segment, tmp_path):
+    from napari_kidnet.scans import are_predicted, read_labels, read_probabilities, read_scan
+    from napari_kidnet.segmentation import decide
+
+    out = tmp_path / "results"
+    segment(scans[0], "--out", out, "--probabilities", out, "--sensitivity", 0.6)
+    scan = read_scan(scans[0])
+    kept = read_probabilities(out / "one_probabilities.nii.gz", scan)
+    labels = read_labels(out / "one_labels.nii.gz", scan)
+    assert kept.sensitivity == pytest.approx(0.6)
+    assert (decide(kept.log, kept.weights, kept.sensitivity) == labels).mean() > 0.99
+    assert are_predicted(out / "one_labels.nii.gz")
+
+
 def test_nothing_is_labelled_outside_of_the_box(scans, segment, tmp_path):
     from napari_kidnet import read_labels, read_scan
 

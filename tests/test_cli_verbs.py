@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from napari_kidnet.cli import main
+from napari_kidnet.scans import Scan, write_labels, write_probabilities
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +59,51 @@ def test_islands_are_listed_for_people_and_programs(labels, run, tmp_path):
     ]
     assert table["islands"][0]["volume_ml"] == pytest.approx(0.08)
     assert len(said.splitlines()) == 4
+
+
+def probabilities_of(labels: np.ndarray, sure: float) -> np.ndarray:
+    """(class, z, y, x): what is labelled has this probability, the rest is shared out."""
+    found = np.full((4, *labels.shape), (1 - sure) / 3, np.float32)
+    np.put_along_axis(found, labels[None].astype(np.int64), sure, axis=0)
+    return found
+
+
+def test_islands_know_how_unsure_the_network_was_from_the_file_beside_them(run, tmp_path):
+    values = np.zeros((10, 12, 40), np.uint8)  # (z, y, x): a trunk and two loose islands
+    values[2:8, 2:8, :] = 1
+    values[3:5, 10, 5:8] = 2
+    values[3:5, 10, 20:24] = 2
+    scan = Scan.from_array(np.zeros(values.shape, np.int16), (2.0, 1.0, 1.0))
+    probabilities = probabilities_of(values, 0.97)
+    unsure = np.s_[:, 3:5, 10, 5:8]
+    probabilities[unsure] = np.array([0.3, 0.15, 0.4, 0.15])[:, None, None]
+    out = tmp_path / "a_labels.nii.gz"
+    write_labels(out, values, scan)
+    before = json.loads(run("islands", out, "--json", "-")[1])
+    assert before["probabilities"] is None
+    assert before["islands"][0]["uncertainty"] is None
+    beside = tmp_path / "a_probabilities.nii.gz"
+    write_probabilities(beside, probabilities, scan, ([1.0, 1.0, 1.0, 1.0], 0.5))
+    status, said, told = run("islands", out, "--json", "-")
+    assert (status, told) == (0, f"Probabilities: {beside}\n")
+    rows = {row["voxels"]: row for row in json.loads(said)["islands"]}
+    assert rows[6]["mean_probability"] == pytest.approx(0.4, abs=1e-3)
+    assert rows[6]["least_probability"] == pytest.approx(0.4, abs=1e-3)
+    assert rows[8]["mean_probability"] == pytest.approx(0.97, abs=1e-3)
+    assert rows[6]["uncertainty"] > 0.9 > rows[8]["uncertainty"]
+    assert "disagreement high" in rows[6]["reasons"]
+    assert "disagreement high" not in rows[8]["reasons"]
+    assert sorted(row["review"] for row in rows.values()) == [1, 2, 3]
+
+
+def test_islands_refuse_probabilities_of_another_scan(labels, run, tmp_path):
+    other = Scan.from_array(np.zeros((3, 4, 5), np.int16), (1.0, 1.0, 1.0))
+    write_probabilities(tmp_path / "p.nii.gz", np.full((4, *other.shape), 0.25), other)
+    for wrong, word in ((tmp_path / "p.nii.gz", "3 × 4 × 5"), (labels, "fourth axis")):
+        status, said, told = run("islands", labels, "--probabilities", wrong)
+        assert (status, said) == (1, "")
+        assert word in told
+        assert "Traceback" not in told
 
 
 def test_islands_of_an_empty_file(run, tmp_path):

@@ -8,6 +8,7 @@ from napari_kidnet.segmentation.uncertainty import (
     calibration_error,
     corrected,
     entropy,
+    entropy_where_asked,
     fit_temperature,
     uncertainty_of,
 )
@@ -41,6 +42,14 @@ def test_zero_probability_is_no_accident():
 def test_what_is_labelled_is_the_most_probable_class_after_correction(logits):
     log = log_softmax(logits)
     assert np.array_equal(corrected(log, WEIGHTS, 0.3, 1.7).argmax(axis=0), decide(log, WEIGHTS, 0.3))
+
+
+def test_asked_voxel_by_voxel_it_is_the_same(logits):
+    log = log_softmax(logits)
+    place = np.nonzero(logits[0] > 0)
+    asked = entropy_where_asked(log, WEIGHTS, 0.3)
+    assert asked.shape == SHAPE
+    assert np.allclose(asked[place], entropy(log, WEIGHTS, 0.3)[place], atol=2e-3)
 
 
 def test_a_higher_temperature_is_less_sure(logits):

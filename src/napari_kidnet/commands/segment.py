@@ -216,7 +216,9 @@ def _write_probabilities(path: Path, prediction: Prediction, scan: Scan) -> None
     from napari_kidnet.scans import write_probabilities
 
     if prediction.log_probabilities is not None:
-        write_probabilities(path, np.exp(prediction.log_probabilities, dtype=np.float32), scan)
+        probabilities = np.exp(prediction.log_probabilities, dtype=np.float32)
+        decided = (prediction.class_weights.tolist(), prediction.sensitivity)
+        write_probabilities(path, probabilities, scan, decided)
 
 
 def volumes_by_class(

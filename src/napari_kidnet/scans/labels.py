@@ -1,4 +1,4 @@
-"""Labels and probabilities on a scan's own grid, and labels back from it."""
+"""Labels on a scan's own grid, and back from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from napari_kidnet.errors import LabelsError, OutputError, ScanError
 from napari_kidnet.scans.intensity import all_whole
 from napari_kidnet.scans.nifti import DESCRIPTION, description_of, is_nifti, read_nifti, write_nifti
-from napari_kidnet.scans.orientation import Affine, nearest_axes
+from napari_kidnet.scans.orientation import Affine, AxisOrder, nearest_axes
 from napari_kidnet.scans.tiff import is_tiff, read_tiff, write_tiff
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_kidnet.scans.scan import Scan
 
-__all__ = ["are_predicted", "read_labels", "write_labels", "write_probabilities"]
+__all__ = ["are_predicted", "order_on", "read_labels", "write_labels"]
 
 PREDICTED = f"{DESCRIPTION} prediction"
 """The description of labels that a network made. Other programs write their own, or keep this one."""
@@ -76,37 +76,6 @@ def are_predicted(path: str | os.PathLike[str]) -> bool:
     return is_nifti(Path(path)) and description_of(Path(path)) == PREDICTED
 
 
-def write_probabilities(path: str | os.PathLike[str], probabilities: NDArray[Any], like: Scan) -> None:
-    """Write probabilities as float32 NIfTI with a fourth axis for the class, on the scan's own grid.
-
-    Parameters
-    ----------
-    path : path-like
-        ``.nii.gz`` or ``.nii``.
-    probabilities : array of float
-        (class, z, y, x), 0…1.
-    like : Scan
-        The scan they belong to.
-
-    Raises
-    ------
-    LabelsError
-        They are not the scan's.
-    OutputError
-        They cannot be written there.
-    """
-    target = Path(path)
-    if probabilities.ndim != 4 or probabilities.shape[1:] != like.shape:
-        raise LabelsError(
-            f"{target} was not written: the probabilities have the shape {_size(probabilities.shape)} "
-            f"(class, z, y, x), and {like.name} has {_size(like.shape)} voxels."
-        )
-    if not is_nifti(target):
-        raise OutputError(f"{target} was not written: probabilities are written as .nii.gz or .nii.")
-    stored = like.stored.order.to_stored(np.moveaxis(probabilities, 0, -1))  # (i, j, k, class)
-    write_nifti(target, stored, like.stored, np.float32)
-
-
 def read_labels(
     path: str | os.PathLike[str], like: Scan | None = None
 ) -> NDArray[np.uint8] | NDArray[np.int32]:
@@ -145,18 +114,40 @@ def read_labels(
         if whole.shape[::-1] != like.shape:
             raise LabelsError(_other_size(source, whole.shape[::-1], like))
         return np.ascontiguousarray(whole.transpose())
-    order = nearest_axes(volume.affine, like.affine)
-    labels = order.from_stored(whole)
-    if labels.shape != like.shape:
-        raise LabelsError(_other_size(source, labels.shape, like))
-    apart = _voxels_apart(order.affine_of(volume.affine, whole.shape), like)
+    return np.ascontiguousarray(order_on(like, volume.affine, whole.shape, source).from_stored(whole))
+
+
+def order_on(like: Scan, affine: Affine, shape: tuple[int, ...], source: Path) -> AxisOrder:
+    """Return the way from a file's stored axes to a scan's, and refuse a file that lies elsewhere.
+
+    Parameters
+    ----------
+    like : Scan
+        Where the voxels have to lie.
+    affine : array, shape (4, 4)
+        From the file's stored indices (i, j, k) to mm.
+    shape : tuple of int
+        Its voxels along (i, j, k).
+    source : Path
+        Its name, for what is said.
+
+    Raises
+    ------
+    LabelsError
+        It has another size, or lies elsewhere.
+    """
+    order = nearest_axes(affine, like.affine)
+    turned = tuple(shape[axis] for axis in order.axes)
+    if turned != like.shape:
+        raise LabelsError(_other_size(source, turned, like))
+    apart = _voxels_apart(order.affine_of(affine, shape), like)
     if apart > TOLERANCE_VOXELS:
         raise LabelsError(
             f"{source} lies elsewhere than {like.name}: their corners are up to {apart:.3g} voxels apart "
-            f"(affines {_affine_text(volume.affine)} and {_affine_text(like.stored.affine)}); "
+            f"(affines {_affine_text(affine)} and {_affine_text(like.stored.affine)}); "
             "give labels made on this scan's grid."
         )
-    return np.ascontiguousarray(labels)
+    return order
 
 
 def _whole(values: NDArray[Any], source: Path) -> NDArray[Any]:

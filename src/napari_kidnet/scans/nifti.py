@@ -47,22 +47,30 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def read_nifti(path: Path) -> StoredVolume:
+def read_nifti(path: Path, *, classes: bool = False) -> StoredVolume:
     """Read a single-file NIfTI-1 or NIfTI-2 volume.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nii`` or ``.nii.gz``.
+    classes : bool
+        Whether it is one volume for each class, along a fourth axis.
 
     Returns
     -------
     StoredVolume
-        Voxels along (i, j, k) in the file's own type, or scaled by its slope and intercept.
+        Voxels along (i, j, k), or (i, j, k, class), in the file's own type, or scaled by its slope and
+        intercept.
 
     Raises
     ------
     ScanError
-        The file is missing, cut off, not NIfTI, not three-dimensional, or its geometry is impossible.
+        The file is missing, cut off, not NIfTI, has other dimensions, or its geometry is impossible.
     """
     data = _bytes_of(path)
     header = _header_of(data, path)
-    shape = _shape_of(header, path)
+    shape = _classes_shape_of(header, path) if classes else _shape_of(header, path)
     _check_pixdim(header, path)
     try:
         affine = np.asarray(header.get_best_affine(), np.float64)
@@ -199,6 +207,19 @@ def _shape_of(header: Nifti1Header, path: Path) -> tuple[int, int, int]:
     return (sizes[0], sizes[1], sizes[2])
 
 
+def _classes_shape_of(header: Nifti1Header, path: Path) -> tuple[int, int, int, int]:
+    """Return the three sizes and the number of classes."""
+    rank = int(header["dim"][0])
+    sizes = [int(size) for size in header["dim"][1 : 1 + max(0, min(rank, 7))]]
+    if len(sizes) != 4 or min(sizes) < 2:
+        found = " × ".join(str(size) for size in sizes)
+        raise ScanError(
+            f"{path} has the size {found}, and a volume for each class along a fourth axis is needed; give "
+            "what kidnet segment --probabilities writes."
+        )
+    return (sizes[0], sizes[1], sizes[2], sizes[3])
+
+
 def _check_pixdim(header: Nifti1Header, path: Path) -> None:
     steps = tuple(float(step) for step in header["pixdim"][1:4])
     if not all(math.isfinite(step) and step > 0 for step in steps):
@@ -219,7 +240,7 @@ def _in_mm(affine: Affine, header: Nifti1Header, path: Path) -> tuple[Affine, tu
     return np.diag([mm, mm, mm, 1.0]) @ affine, ()
 
 
-def _voxels_of(data: bytes, header: Nifti1Header, shape: tuple[int, int, int], path: Path) -> NDArray[Any]:
+def _voxels_of(data: bytes, header: Nifti1Header, shape: tuple[int, ...], path: Path) -> NDArray[Any]:
     from nibabel.spatialimages import HeaderDataError
 
     try:

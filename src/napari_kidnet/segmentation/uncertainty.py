@@ -28,6 +28,7 @@ __all__ = [
     "calibration_error",
     "corrected",
     "entropy",
+    "entropy_where_asked",
     "fit_temperature",
     "uncertainty_of",
 ]
@@ -77,6 +78,39 @@ def entropy(
         log_q = _calibrated(log_probabilities[:, part].astype(np.float32), shift, temperature)
         result[part] = _entropy(log_q)
     return result
+
+
+class _KeptUncertainty:
+    """The entropy of dense log-probabilities, read like a volume at single voxels."""
+
+    def __init__(
+        self,
+        log_probabilities: NDArray[np.floating],
+        weights: ArrayLike | None,
+        sensitivity: float,
+        temperature: float,
+    ) -> None:
+        self._log, self._temperature = log_probabilities, temperature
+        self._shift = _shift(len(log_probabilities), weights, sensitivity)
+        self.shape: tuple[int, ...] = log_probabilities.shape[1:]
+        self.ndim = 3
+        self.dtype = np.dtype(np.float32)
+
+    def __getitem__(self, place: tuple[NDArray[np.integer], ...]) -> NDArray[np.float32]:
+        """Return the uncertainty at index arrays (z, y, x)."""
+        log = np.stack([each[place] for each in self._log]).astype(np.float32)  # (class, voxel)
+        return _entropy(_calibrated(log, self._shift, self._temperature))
+
+
+def entropy_where_asked(
+    log_probabilities: NDArray[np.floating],
+    weights: ArrayLike | None = None,
+    sensitivity: float = 1.0,
+    temperature: float = TEMPERATURE,
+) -> NDArray[np.floating]:
+    """Return `entropy` for a `Context`: computed only at the voxels that are asked for."""
+    kept = _KeptUncertainty(log_probabilities, weights, sensitivity, temperature)
+    return cast("NDArray[np.floating]", kept)
 
 
 class CandidateUncertainty:
