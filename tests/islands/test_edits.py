@@ -286,6 +286,34 @@ def test_radius_of_a_painted_vessel_is_found_again(radius):
     assert radius_at(strength, (10, 10, 20), SPACING) == pytest.approx(radius, abs=0.6)
 
 
+def aorta(radius_mm, spacing=(1.2, 0.8, 0.8)):
+    """Give the probability of an aorta along z that leans, from end to end of the volume, and its middle."""
+    z, y, x = np.indices((50, 80, 80))
+    middle_y, middle_x = 36 + 0.1 * z, 42 - 0.1 * z
+    away = np.hypot((y - middle_y) * spacing[1], (x - middle_x) * spacing[2])
+    edge = 1 / (1 + np.exp((away - radius_mm) / 0.3))  # half at the wall
+    return (0.95 * edge).astype(np.float32), np.stack([middle_y, middle_x])[:, :, 0, 0].T, spacing
+
+
+@pytest.mark.parametrize("radius", [7.0, 9.0, 11.0])
+@pytest.mark.parametrize("slice_", [25, 0, 49])
+@pytest.mark.parametrize("off", [0.0, 0.5, 0.8])
+def test_radius_of_a_wide_aorta_is_found_wherever_in_it_the_click_is(radius, slice_, off):
+    strength, middle, spacing = aorta(radius)
+    y, x = middle[slice_]
+    point = (slice_, round(y), round(x + off * radius / spacing[2]))
+    assert radius_at(strength, point, spacing) == pytest.approx(radius, abs=0.6)
+
+
+def test_radius_of_a_branch_is_not_that_of_the_aorta_it_leaves():
+    strength, _, spacing = aorta(9.0)
+    z, y, x = np.indices(strength.shape)
+    branch = (np.hypot((z - 25) * spacing[0], (y - 38) * spacing[1]) <= 2.5) & (x >= 40)
+    strength[branch] = 0.95
+    assert radius_at(strength, (25, 38, 65), spacing) == pytest.approx(2.5, abs=0.6)
+    assert radius_at(strength, (25, 38, 42), spacing) == pytest.approx(9.0, abs=0.6)
+
+
 def test_edits_say_what_they_did_and_refuse_what_cannot_be():
     labels = cross()
     labels[0, 0, 0] = 1

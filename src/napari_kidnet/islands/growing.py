@@ -10,7 +10,7 @@ from napari_kidnet.errors import LabelsError
 from napari_kidnet.islands.edits import check_class
 from napari_kidnet.islands.history import Edit
 from napari_kidnet.islands.table import class_title
-from napari_kidnet.islands.tubes import least_cost_path, radius_at, tube
+from napari_kidnet.islands.tubes import least_cost_path, radius_at, reach_of, tube
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,10 +191,17 @@ def _radius_in_scan(
 ) -> float:
     """Return how wide what stands out at a voxel is: brighter than around it, or darker, as urine can be."""
     reach = np.ceil(_WIDEST_BRANCH_MM / np.asarray(spacing)).astype(int)
-    low, high = np.maximum(point - reach, 0), np.minimum(point + reach + 1, hu.shape)
-    near = hu[tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))]
-    around = float(np.median(near))
+    around = float(np.median(_about(hu, point, reach)[0]))
     middle = float(hu[tuple(point)])
     if abs(middle - around) < _NO_CONTRAST_HU:
         return min(spacing) / 2
+    near, low = _about(hu, point, reach_of(spacing, _WIDEST_BRANCH_MM))
     return radius_at((near - around) / (middle - around), point - low, spacing, _WIDEST_BRANCH_MM)
+
+
+def _about(
+    hu: NDArray[np.float32], point: NDArray[np.int32], reach: NDArray[np.integer]
+) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+    """Return the part of a volume about a voxel, and its corner."""
+    low, high = np.maximum(point - reach, 0), np.minimum(point + reach + 1, hu.shape)
+    return hu[tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))], low

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_kidnet.islands.table import Shape, Spacing
 
-__all__ = ["least_cost_path", "radius_at", "straight_line", "tube"]
+__all__ = ["least_cost_path", "radius_at", "reach_of", "straight_line", "tube"]
 
 _WIDEST_MM: Final = 12.0
 """No renal vessel is wider; the vena cava is 8–12 mm in radius (science §3.1)."""
@@ -96,12 +96,20 @@ def tube(points: ArrayLike, radii_mm: ArrayLike, shape: Shape, spacing: Spacing)
 def radius_at(
     strength: NDArray[np.floating], point: ArrayLike, spacing: Spacing, widest_mm: float = _WIDEST_MM
 ) -> float:
-    """Return the radius in mm of the vessel at a voxel: how far it is to where the strength has halved.
+    """Return the radius in mm of the vessel at a voxel: of the widest ball inside of it that holds the voxel.
+
+    Its wall is where the strength has halved. So it does not matter how far from the middle the voxel is, nor
+    that the vessel goes on where the volume ends::
+
+        ══════════════
+          (   ·   )  ×      × in a wide vessel: the ball about · is the widest that holds it
+        ══════════════
 
     Parameters
     ----------
     strength : ndarray, (z, y, x)
-        High inside of vessels and near 0 outside: a probability.
+        High inside of vessels and near 0 outside: a probability. It should reach `reach_of` voxels to each
+        side of the point, or to the end of the scan: what lies beyond it is taken for more of the same.
     point : array of int
         (z, y, x).
 
@@ -113,7 +121,8 @@ def radius_at(
     from scipy.ndimage import distance_transform_edt, label
 
     at = np.asarray(point)
-    reach = np.ceil(widest_mm / np.asarray(spacing)).astype(int)
+    pace = np.asarray(spacing)
+    reach = reach_of(spacing, widest_mm)
     low = np.maximum(at - reach, 0)
     high = np.minimum(at + reach + 1, strength.shape)
     near = strength[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.float32)
@@ -122,7 +131,25 @@ def radius_at(
     if not level > 0:
         return min(spacing) / 2
     pieces, _ = label(near >= level)
-    inner = distance_transform_edt(np.pad(pieces == pieces[centre], 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    # The click is rarely on the centre line: the widest ball of the next voxels is the vessel's.
-    beside = tuple(slice(max(c - 1, 0), c + 2) for c in centre)
-    return float(np.clip(inner[beside].max() - SURFACE_VOXELS * min(spacing), min(spacing) / 2, widest_mm))
+    inside = pieces == pieces[centre]
+    if inside.all():
+        return widest_mm
+    inner = distance_transform_edt(inside, sampling=spacing)
+    # Only balls whose middle is less than the widest radius away can hold the voxel.
+    close = tuple(
+        slice(max(c - int(k), 0), c + int(k) + 1)
+        for c, k in zip(centre, np.ceil(widest_mm / pace), strict=True)
+    )
+    offsets = [
+        ((np.arange(side.start, min(side.stop, n)) - c) * step) ** 2
+        for side, n, c, step in zip(close, inner.shape, centre, pace, strict=True)
+    ]
+    away = np.sqrt(offsets[0][:, None, None] + offsets[1][:, None] + offsets[2])
+    # A click on a rough wall is still one on the vessel, so the next voxels' balls count too.
+    holding = inner[close][away < np.maximum(inner[close], 1.01 * max(spacing))]
+    return float(np.clip(holding.max() - SURFACE_VOXELS * min(spacing), min(spacing) / 2, widest_mm))
+
+
+def reach_of(spacing: Spacing, widest_mm: float = _WIDEST_MM) -> NDArray[np.int64]:
+    """Return how many voxels (z, y, x) `radius_at` looks to each side, up to the widest vessel's far wall."""
+    return np.asarray(np.ceil(2 * widest_mm / np.asarray(spacing)), np.int64)

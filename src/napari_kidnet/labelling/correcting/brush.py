@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from napari_kidnet.islands.tubes import radius_at
+from napari_kidnet.islands.tubes import radius_at, reach_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def vessel_radius(
     >>> round(vessel_radius(Context(hu=hu), np.zeros_like(hu), (4, 20, 20), 1), 1)
     2.8
     """
-    reach = np.ceil(_WIDEST_MM / np.asarray(context.spacing)).astype(int)
+    reach = reach_of(context.spacing, _WIDEST_MM)
     at = np.asarray(point)
     low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, labels.shape)
     box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
