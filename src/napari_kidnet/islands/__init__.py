@@ -10,7 +10,7 @@ from napari_kidnet.islands.finding import find_islands
 from napari_kidnet.islands.growing import fill_branch, grow
 from napari_kidnet.islands.history import Change, Edit, History
 from napari_kidnet.islands.journal import Journal
-from napari_kidnet.islands.priority import Review, review_order
+from napari_kidnet.islands.priority import Review, ReviewWeights, review_order
 from napari_kidnet.islands.reviewed import (
     IslandState,
     VoxelState,
@@ -36,6 +36,7 @@ __all__ = [
     "IslandTable",
     "Journal",
     "Review",
+    "ReviewWeights",
     "VoxelState",
     "accept_box",
     "accept_bridges",

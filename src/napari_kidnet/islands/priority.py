@@ -5,7 +5,7 @@ loose island is wrong as a whole or not at all: each reason for doubt adds its s
 were independent of the others, 1 - Π(1 - weight · doubt). A trunk is wrong in parts: where the network is
 unsure.
 
-The weights were fitted on validation phantoms (docs/effort.md): being loose is nearly all that tells there.
+On validation phantoms being loose is nearly all that tells (benchmarks/priority_fit.py, docs/effort.md).
 The other reasons keep small weights, for what phantoms do not hold: blobs of bowel, rims of bone.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_kidnet.islands.bridging import Bridge
     from napari_kidnet.islands.table import IslandTable
 
-__all__ = ["Review", "review_order"]
+__all__ = ["Review", "ReviewWeights", "doubt_degrees", "review_order"]
 
 _TRUNK_OF: Final = {1: "the aorta", 2: "the vena cava", 3: "the renal pelvis"}
 _TELLING: Final = 0.25
@@ -35,10 +35,39 @@ _SHAPELESS_VOXELS: Final = 20
 """Smaller islands are neither round nor long."""
 _FAR_MM: Final = 40.0
 """Vessels further from the trunk than this were left out by the paper's annotators (science §3.1)."""
-_UNSURE_PART: Final = 0.35
-"""A trunk's share of wrong voxels over its mean uncertainty, on validation phantoms."""
 _GAP_BONUS_ML: Final = 0.05
 """A gap that can be bridged is worth a look, however small its island is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewWeights:
+    """How much each reason for doubt counts, 0…1: the chance that an island is wrong if nothing else is.
+
+    Attributes
+    ----------
+    any : float
+        Of every island.
+    loose, far : float
+        Not connected to the trunk of its class; far from it.
+    unsure, improbable : float
+        By the network's own account.
+    thick, round : float
+        Of a loose island: thicker than a loose vessel is, round and not a tube.
+    touching : float
+        It touches another class.
+    unsure_part : float
+        A trunk's share of wrong voxels over its mean uncertainty.
+    """
+
+    any: float = 0.05
+    loose: float = 0.6
+    far: float = 0.1
+    unsure: float = 0.15
+    improbable: float = 0.15
+    thick: float = 0.1
+    round: float = 0.1
+    touching: float = 0.1
+    unsure_part: float = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +90,9 @@ class Review:
     reasons: tuple[str, ...]
 
 
-def review_order(table: IslandTable, bridges: Sequence[Bridge] = ()) -> Review:
+def review_order(
+    table: IslandTable, bridges: Sequence[Bridge] = (), weights: ReviewWeights | None = None
+) -> Review:
     """Order the islands by expected wrong volume.
 
     Parameters
@@ -69,6 +100,8 @@ def review_order(table: IslandTable, bridges: Sequence[Bridge] = ()) -> Review:
     table : IslandTable
     bridges : sequence of Bridge
         Proposals; their islands come a little earlier, and say so.
+    weights : ReviewWeights, optional
+        How much each reason counts.
 
     Examples
     --------
@@ -80,15 +113,17 @@ def review_order(table: IslandTable, bridges: Sequence[Bridge] = ()) -> Review:
     ([1, 0], ('the trunk of its class', 'not connected to the aorta'))
     """
     n = len(table)
+    weights = weights or ReviewWeights()
     loose = ~table.rooted
     certain = np.ones(n)
     words: list[list[str]] = [[] for _ in range(n)]
     for doubt in _doubts(table):
-        certain *= 1 - doubt.weight * doubt.degree
+        certain *= 1 - getattr(weights, doubt.name) * doubt.degree
         for row in np.flatnonzero(doubt.degree >= _TELLING).tolist():
             if doubt.said[row]:
                 words[row].append(doubt.said[row])
-    in_parts = np.where(np.isnan(table.uncertainty), 0.1 * (1 - certain), _UNSURE_PART * table.uncertainty)
+    unknown = np.isnan(table.uncertainty)
+    in_parts = np.where(unknown, 0.1 * (1 - certain), weights.unsure_part * table.uncertainty)
     chance = np.where(loose, 1 - certain, in_parts)
     score = chance * table.volume_ml
     gaps = np.zeros(n, bool)
@@ -105,8 +140,13 @@ def review_order(table: IslandTable, bridges: Sequence[Bridge] = ()) -> Review:
     return Review(order, chance, score, tuple("; ".join(each) for each in words))
 
 
+def doubt_degrees(table: IslandTable) -> dict[str, NDArray[np.float64]]:
+    """Return how far each reason for doubt holds, 0…1 (row,), by its name in `ReviewWeights`."""
+    return {doubt.name: doubt.degree for doubt in _doubts(table)}
+
+
 class _Doubt(NamedTuple):
-    weight: float
+    name: str  # of its weight
     degree: NDArray[np.float64]  # (row,), 0 none … 1 full
     said: list[str]
 
@@ -126,17 +166,17 @@ def _doubts(table: IslandTable) -> list[_Doubt]:
     round_ = np.where((table.length_mm / thickness < 1.5) & (table.voxels > _SHAPELESS_VOXELS), 1.0, 0.0)
     touching = [sorted(each) for each in table.neighbours]
     names = ["touches " + " and ".join(class_title(other) for other in each) for each in touching]
+    unsure, improbable = _ramp(table.uncertainty, 0.1, 0.5), _ramp(-table.mean_probability, -0.9, -0.4)
+    thick = np.where(loose, _ramp(table.max_radius_mm, 3, 7), 0.0)
     return [
-        _Doubt(0.05, np.ones(n), blank),
-        _Doubt(0.6, loose.astype(np.float64), trunk),
-        _Doubt(0.1, np.where(loose, np.clip(table.distance_mm / _FAR_MM, 0, 1), 0.0), far),
-        _Doubt(0.15, _ramp(table.uncertainty, 0.1, 0.5), ["disagreement high"] * n),
-        _Doubt(0.15, _ramp(-table.mean_probability, -0.9, -0.4), ["probability low"] * n),
-        _Doubt(
-            0.1, np.where(loose, _ramp(table.max_radius_mm, 3, 7), 0.0), ["thicker than a loose vessel"] * n
-        ),
-        _Doubt(0.1, np.where(loose, round_, 0.0), ["round, not a tube"] * n),
-        _Doubt(0.1, np.array([bool(each) for each in touching], np.float64), names),
+        _Doubt("any", np.ones(n), blank),
+        _Doubt("loose", loose.astype(np.float64), trunk),
+        _Doubt("far", np.where(loose, np.clip(table.distance_mm / _FAR_MM, 0, 1), 0.0), far),
+        _Doubt("unsure", unsure, ["disagreement high"] * n),
+        _Doubt("improbable", improbable, ["probability low"] * n),
+        _Doubt("thick", thick, ["thicker than a loose vessel"] * n),
+        _Doubt("round", np.where(loose, round_, 0.0), ["round, not a tube"] * n),
+        _Doubt("touching", np.array([bool(each) for each in touching], np.float64), names),
     ]
 
 
