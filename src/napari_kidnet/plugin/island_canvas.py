@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -38,6 +39,8 @@ _FILLS: Final = 0.6
 _CANVAS: Final = 0.6
 """About this share of the window's sides is canvas; napari does not tell."""
 _MOST_VOXELS: Final = 20_000
+_LETTERS: Final = 44
+"""In a line over the picture, which napari does not wrap; a canvas is hardly narrower than 450 pixels."""
 
 
 class IslandCanvas:
@@ -148,11 +151,11 @@ class IslandCanvas:
         return _BEFORE in self._viewer.layers
 
     def tell(self, text: str) -> None:
-        """Write a line over the picture; an empty one takes it away."""
+        """Write a sentence over the picture; an empty one takes it away."""
         canvas = getattr(self._viewer, "canvas", None)  # `viewer.text_overlay` before napari 0.9
         overlay = self._viewer.text_overlay if canvas is None else canvas.overlays.text
         if text:
-            overlay.text, overlay.visible = text, True
+            overlay.text, overlay.visible = fill(text, _LETTERS), True
         elif self._told:
             overlay.text, overlay.visible = "", False
         self._told = text

@@ -44,12 +44,10 @@ PAGES: Final = {
     "Judge": (
         IslandKey("previous", "Shift-N", "‹ Previous", "Go back to the island before that is not reviewed."),
         IslandKey("next", "N", "Next ›", "Go to the island that is worth most to look at next."),
-        IslandKey("where", "W", "Where?", "Centre and zoom the view on the selected island.", "island"),
         IslandKey(
             "accept", "G", "Accept", "The island is right: mark it and 4 voxels around it reviewed.", "island"
         ),
         IslandKey("delete", "K", "Delete", "The island is no vessel: make it background.", "island"),
-        IslandKey("flag", "Q", "Flag", "Come back to this island later; again takes the flag off.", "island"),
         IslandKey("to_artery", "Control-1", "Artery", "The island is an artery: relabel it.", "island"),
         IslandKey("to_vein", "Control-2", "Vein", "The island is a vein: relabel it.", "island"),
         IslandKey(
@@ -66,6 +64,8 @@ PAGES: Final = {
             "Delete all islands of this class but the largest.",
             "island",
         ),
+        IslandKey("where", "W", "Where?", "Centre and zoom the view on the selected island.", "island"),
+        IslandKey("flag", "Q", "Flag", "Come back to this island later; again takes the flag off.", "island"),
         IslandKey(
             "before",
             "0",
@@ -88,12 +88,12 @@ PAGES: Final = {
             "Join the selected islands into one, of the largest's class; select them with Ctrl in the table.",
             "island",
         ),
-        IslandKey("split", "Shift-S", "Split …", "Cut an island at its thinnest place between two clicks."),
-        IslandKey("swap", "Shift-X", "Swap branch …", "Give the branch that is clicked to the other class."),
+        IslandKey("swap", "Shift-X", "Swap branch…", "Give the branch that is clicked to the other class."),
+        IslandKey("split", "Shift-S", "Split…", "Cut an island at its thinnest place between two clicks."),
         IslandKey(
             "grow",
             "Shift-G",
-            "Grow, shrink …",
+            "Grow, shrink…",
             "Let the selected island follow the probability: Shift + wheel or the slider, shown before it is"
             " done.",
             "island",
@@ -101,33 +101,33 @@ PAGES: Final = {
         IslandKey(
             "fill",
             "Shift-F",
-            "Fill branch …",
+            "Fill branch…",
             "Paint a missed branch from one click to the nearest island of the class.",
         ),
         IslandKey(
             "brush",
             "Shift-B",
-            "Vessel brush …",
+            "Vessel brush…",
             "Paint as wide as the vessel under the mouse, by dragging.",
         ),
     ),
     "Gaps": (
         IslandKey("find_gaps", "H", "Find gaps", "Look for broken vessels that may be joined."),
-        IslandKey("join", "J", "Join", "Bridge the gap that is shown.", "gap"),
-        IslandKey("refuse", "Shift-J", "Refuse", "Do not bridge this gap; show the next one.", "gap"),
         IslandKey(
             "join_sure", "Shift-H", "Join the sure", "Bridge all gaps of at least this confidence.", "gap"
         ),
+        IslandKey("join", "J", "Join", "Bridge the gap that is shown.", "gap"),
+        IslandKey("refuse", "Shift-J", "Refuse", "Do not bridge this gap; show the next one.", "gap"),
     ),
     "Review": (
         IslandKey("slab", "Shift-R", "Slices are right", "Declare the slices from … to … reviewed."),
         IslandKey(
-            "box", "Shift-D", "Box is right …", "Declare a box reviewed: drag it in 2D, in these slices."
+            "box", "Shift-D", "Box is right…", "Declare a box reviewed: drag it in 2D, in these slices."
         ),
         IslandKey(
             "kidneys",
             "Shift-I",
-            "Kidneys' box …",
+            "Kidneys' box…",
             "Draw a box around the kidneys, to see how much of it is reviewed.",
         ),
     ),

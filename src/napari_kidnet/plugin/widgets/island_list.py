@@ -54,6 +54,9 @@ class IslandList(QWidget):  # type: ignore[misc]
         self.words.setPlaceholderText("why, e.g. aorta")
         self.words.setToolTip("Show islands whose reasons hold these words.")
         self.words.setClearButtonEnabled(True)
+        for combo in (self.of_class, self.in_state):
+            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            combo.setMinimumContentsLength(6)
         self.table = _table(self.model)
         row = QHBoxLayout()
         for part in (self.of_class, self.in_state, self.words):
@@ -130,6 +133,6 @@ def _table(model: IslandsModel) -> QTableView:
     table.setMinimumHeight(160)
     header = table.horizontalHeader()
     header.setSectionResizeMode(3, QHeaderView.ResizeMode.Stretch)
-    for column, width in ((0, 34), (1, 120), (2, 52), (4, 56)):
+    for column, width in ((0, 28), (1, 113), (2, 44), (4, 52)):
         table.setColumnWidth(column, width)
     return table

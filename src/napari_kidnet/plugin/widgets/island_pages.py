@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QLayout,
     QPushButton,
     QShortcut,
     QSlider,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["IslandPages", "add_shortcuts"]
 
-_COLUMNS: Final = 3
+_COLUMNS: Final = 2
+"""So that every button can be read in a dock of 350 pixels."""
 _OF_CLASS: Final = {"to_artery": VESSELS[0], "to_vein": VESSELS[1], "to_collecting": VESSELS[2]}
 _PAGE_TIPS: Final = {
     "Judge": "One island after the other: right, wrong, or another class.",
@@ -67,7 +69,7 @@ class IslandPages(QTabWidget):  # type: ignore[misc]
             for k, key in enumerate(keys):
                 grid.addWidget(self._button(key, act), k // _COLUMNS, k % _COLUMNS)
             column = QVBoxLayout(page)
-            column.setContentsMargins(2, 4, 2, 2)
+            column.setContentsMargins(1, 4, 1, 2)
             column.addLayout(grid)
             numbers = {"Repair": self._repair, "Gaps": self._gaps, "Review": self._review}
             for part in numbers.get(title, list)():
@@ -86,7 +88,7 @@ class IslandPages(QTabWidget):  # type: ignore[misc]
 
     # ------------------------------------------------------------------ the numbers
 
-    def _repair(self) -> list[QHBoxLayout]:
+    def _repair(self) -> list[QLayout]:
         self.paint_as = QComboBox()
         self.paint_as.setToolTip("What Fill branch and Vessel brush paint.")
         for each in VESSELS:
@@ -99,9 +101,9 @@ class IslandPages(QTabWidget):  # type: ignore[misc]
         self.threshold_said = QLabel("0.50")
         self.paint_as.currentIndexChanged.connect(lambda _: self.settings_changed.emit())
         self.threshold.valueChanged.connect(lambda _: self.settings_changed.emit())
-        return [_row("Paint", self.paint_as, "Probability", self.threshold, self.threshold_said)]
+        return [_row("Paint", self.paint_as), _row("Probability", self.threshold, self.threshold_said)]
 
-    def _gaps(self) -> list[QHBoxLayout]:
+    def _gaps(self) -> list[QLayout]:
         self.sure = QDoubleSpinBox()
         self.sure.setRange(0, 1)
         self.sure.setSingleStep(0.05)
@@ -110,9 +112,9 @@ class IslandPages(QTabWidget):  # type: ignore[misc]
         self.gap = QLabel()
         self.gap.setWordWrap(True)
         self.gap.setToolTip("The gap that is shown in green, and how sure the proposal is (0 to 1).")
-        return [_row("Sure from", self.sure, self.gap)]
+        return [_row("Sure from", self.sure, None), _row(self.gap)]
 
-    def _review(self) -> list[QHBoxLayout]:
+    def _review(self) -> list[QLayout]:
         self.around = QSpinBox()
         self.around.setPrefix("± ")
         self.around.setToolTip("How many slices on each side of the one that is shown.")
@@ -121,7 +123,10 @@ class IslandPages(QTabWidget):  # type: ignore[misc]
         self.last.setToolTip("The last slice that is reviewed.")
         for each in (self.first, self.last):
             each.valueChanged.connect(lambda _: self.settings_changed.emit())
-        return [_row("This slice", self.around, "or from", self.first, "to", self.last)]
+        return [
+            _row("This slice", self.around, None),
+            _row("or from", self.first, "to", self.last),
+        ]
 
     def follow(self, here: int, slices: int) -> None:
         """Let the slab be the shown slice and those around it."""
@@ -189,5 +194,10 @@ def _swatch(colour: tuple[float, ...]) -> QIcon:
 def _row(*parts: Any) -> QHBoxLayout:
     row = QHBoxLayout()
     for each in parts:
-        row.addWidget(QLabel(each) if isinstance(each, str) else each)
+        if each is None:
+            row.addStretch(1)
+        elif isinstance(each, str):
+            row.addWidget(QLabel(each))
+        else:
+            row.addWidget(each, 1)
     return row

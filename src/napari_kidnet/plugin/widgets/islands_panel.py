@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -31,12 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["IslandsPanel"]
 
 _INVITATION: Final = (
-    "No labels yet. Segment a scan with the Segment widget, or drop a label file here: "
+    "No labels yet. Segment a scan with the Segment widget, or drop a label file on the canvas: "
     "its islands are then listed, the most doubtful first."
 )
 _NO_ISLANDS: Final = (
     "These labels are empty: there is nothing to correct. Segment the scan, or paint a vessel."
 )
+_WIDTH: Final = 430
+_LEAST_WIDTH: Final = 360
+"""What the widest page needs, so that the dock does not jump from page to page."""
 
 
 class IslandsPanel(QWidget):  # type: ignore[misc]
@@ -58,7 +61,10 @@ class IslandsPanel(QWidget):  # type: ignore[misc]
         self.discard = QPushButton("Discard")
         self.discard.setToolTip("Forget the edits that were not saved, and start from the labels as shown.")
         self.progress = QProgressBar()
-        self.progress.setToolTip("Islands that are reviewed or corrected, of all that there are.")
+        self.progress.setToolTip(
+            "Islands that are neither reviewed nor corrected yet, of all; how much of the scan, and of the"
+            " kidneys' box, is reviewed."
+        )
         self.listing = IslandList()
         self.close_up = IslandCloseUp()
         self.details = _words()
@@ -69,6 +75,7 @@ class IslandsPanel(QWidget):  # type: ignore[misc]
         self.save = self.pages.buttons["save"]
         self.status = _words()
         column = QVBoxLayout(self)
+        column.setContentsMargins(2, 8, 2, 4)
         column.setSpacing(4)
         column.addWidget(self.layers)
         column.addWidget(self.message)
@@ -80,10 +87,17 @@ class IslandsPanel(QWidget):  # type: ignore[misc]
         column.addWidget(self.pages)
         column.addLayout(_row(*self.pages.always))
         column.addWidget(self.status)
+        column.addStretch()  # without the table, what there is to say stands at the top
         self.tool_said.hide()
-        self.setMinimumWidth(430)
+        self.close_up.hide()
+        self.details.hide()
+        self.setMinimumWidth(_LEAST_WIDTH)
         # Else napari fills the dock with empty space, and the table stays at its least.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def sizeHint(self) -> QSize:
+        """Ask for the width in which the reasons of an island can be read."""
+        return QSize(_WIDTH, super().sizeHint().height())
 
     def list_layers(self, found: list[Any]) -> bool:
         """Offer labels layers; return whether they are others than before."""
@@ -140,14 +154,15 @@ class IslandsPanel(QWidget):  # type: ignore[misc]
         islands = len(view.table)
         self.progress.setRange(0, max(islands, 1))
         self.progress.setValue(islands - view.left)
-        kidneys = "" if view.kidney_percent is None else f", {view.kidney_percent:.1f} % of the kidneys' box"
+        kidneys = "" if view.kidney_percent is None else f", kidneys {view.kidney_percent:.1f} %"
         self.progress.setFormat(
-            f"{view.left} of {islands} left · reviewed: {view.reviewed_percent:.1f} % of the scan{kidneys}"
+            f"{view.left} of {islands} left · reviewed {view.reviewed_percent:.1f} %{kidneys}"
         )
 
     def show_details(self, row: int | None) -> None:
         """Say what is known of an island; None says nothing."""
         self.details.setText("" if row is None else self.listing.model.details(row))
+        self.details.setVisible(row is not None)
 
     def show_close_up(self, session: IslandsSession | None, row: int | None) -> None:
         """Show one island from near; None shows none."""
