@@ -10,6 +10,7 @@ from napari_kidnet.islands import (
     propose_bridges,
     review_order,
 )
+from napari_kidnet.islands.facing import approaches
 from napari_kidnet.islands.tubes import tube
 
 SPACING = (1.0, 1.0, 1.0)
@@ -86,6 +87,17 @@ def test_a_branch_joins_the_side_of_its_parent():
     assert len(bridges) == 1
     accept_bridges(labels, bridges, SPACING).apply(labels)
     assert len(find_islands(labels)) == 1
+
+
+def test_a_piece_in_the_middle_of_a_hollow_faces_somewhere():
+    labels = np.zeros((12, 40, 40), np.uint8)
+    labels[4:7, 5:30, 8] = labels[4:7, 5:30, 29] = 1
+    labels[4:7, 5, 8:30] = 1  # two walls that hang together far from the piece
+    labels[5, 25, 16:22] = 1  # as far from the one as from the other
+    table = find_islands(labels)
+    found = [each for pair in approaches(table, np.arange(len(table)), 15.0) for each in pair]
+    assert found
+    assert all(np.isfinite([side.facing, side.tip]).all() for each in found for side in each.sides)
 
 
 def test_settings_out_of_range_are_refused():

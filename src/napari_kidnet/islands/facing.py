@@ -88,7 +88,11 @@ class _Island:
         """Look at the island behind some of its voxels, from which `way` in mm leads across."""
         spacing = self.table.spacing
         contact = self.mm[at].mean(axis=0)
-        near = self.mm[self.tree.query_ball_point(contact, _LOOK_BACK_MM)]
+        if not (about := self.tree.query_ball_point(contact, _LOOK_BACK_MM)):
+            # Contacts on two sides of a hollow: their middle is far from all of the island.
+            contact = self.mm[at[np.argmin(np.linalg.norm(self.mm[at] - contact, axis=1))]]
+            about = self.tree.query_ball_point(contact, _LOOK_BACK_MM)
+        near = self.mm[about]
         back = contact - near.mean(axis=0)
         seen = max(float(np.linalg.norm(near - contact, axis=1).max(initial=0)), min(spacing))
         length = float(np.linalg.norm(back) * np.linalg.norm(way))
