@@ -79,8 +79,9 @@ def corrected(real_viewer, widget):
     sheet.labels.paint((4, 20, 20), 2)
     sheet.labels.paint((4, 28, 28), 0)  # where nothing is: that is a judgement, too
     turn_until(lambda: not desk.busy and not desk._queue)
-    widget._count()
+    # nobody tells the widget: it looks every second
     turn_until(lambda: any(each.teaches for each in widget.cases._lessons.values()))
+    turn_until(lambda: not widget._recount.isActive() and widget._done_so_far() == widget._counted)
     return image, desk
 
 
@@ -147,6 +148,107 @@ def test_learn_pause_cancel_go_on_and_predict_again(corrected, widget, real_view
     assert not np.array_equal(after, before)  # an untrained network says something else elsewhere
     click(qtbot, widget.result.back)
     assert chosen().checkpoint.name == "parent.safetensors"
+
+
+def test_few_steps_are_said_to_change_little(corrected, widget, qtbot):
+    click(qtbot, widget.bar.start)
+    finish(widget)
+    assert widget._desk.steps_done == widget._desk.steps_kept == 6
+    assert "6 steps were done" in widget.result.steps.text()
+    assert "likely to change little" in widget.result.steps.text()
+    widget._desk.steps_done = widget._desk.steps_kept = 50
+    widget._show()
+    assert widget.result.steps.text() == "50 steps were done."
+    assert not widget.result.steps.styleSheet()
+
+
+@pytest.fixture
+def from_disk(real_viewer, widget, tmp_path):
+    """(scan, labels layer, islands desk): NAME_ct and NAME_labels with a mask, opened as files."""
+    from napari_kidnet.plugin.islands_desk import IslandsDesk
+    from napari_kidnet.scans import write_labels, write_scan
+
+    scan, labels = tubes(1)
+    write_scan(tmp_path / "p_ct.nii.gz", scan)
+    write_labels(tmp_path / "p_labels.nii.gz", labels, scan)
+    reviewed = np.zeros_like(labels)
+    reviewed[:, :16] = 1
+    write_labels(tmp_path / "p_reviewed.nii.gz", reviewed, scan)
+    for name in ("p_ct", "p_labels"):
+        real_viewer.open(str(tmp_path / f"{name}.nii.gz"), plugin="napari-kidnet")
+    layer = real_viewer.layers["p_labels"]
+    widget._count()
+    assert "Choose these labels in the Islands widget" in widget.cases.table.topLevelItem(0).toolTip(0)
+    desk = IslandsDesk.of(real_viewer, layer)
+    turn_until(lambda: desk.session is not None and not desk.busy and not desk._queue)
+    turn_until(lambda: widget.cases.chosen)
+    yield scan, layer, desk
+    desk.close()
+
+
+def test_labels_of_a_file_are_predicted_again_but_for_what_is_reviewed(from_disk, widget, qtbot):
+    _scan, layer, desk = from_disk
+    click(qtbot, widget.bar.start)
+    finish(widget)
+    assert widget._desk.result is not None, widget.bar.status.text()
+    layer.brush_size = 1
+    layer.paint((4, 28, 28), 2)
+    held, before = desk.session.states != 0, layer.data.copy()
+    held[4, 28, 28] = True  # painted a moment ago
+    click(qtbot, widget.result.again)
+    finish(widget)
+    turn_until(lambda: not desk.busy and not desk._queue)
+    assert held.any()
+    assert np.array_equal(layer.data[held], before[held])
+    assert not np.array_equal(layer.data, before)
+    assert np.array_equal(layer.data, desk.session.known)
+    assert "undo takes it back" in widget.bar.status.text()
+    layer.undo()
+    turn_until(lambda: not desk.busy)
+    assert np.array_equal(layer.data, before)
+
+
+def test_predicting_a_files_labels_again_is_cancelled_without_a_change(from_disk, widget, qtbot, monkeypatch):
+    import napari_kidnet.plugin.finetune_desk as module
+    from napari_kidnet.labelling.predicting import Report
+    from napari_kidnet.progress import Progress
+
+    def for_ever(scan, wish):
+        while True:
+            time.sleep(0.01)
+            yield Report(Progress(0, 9, "tile"))
+
+    _scan, layer, desk = from_disk
+    click(qtbot, widget.bar.start)
+    finish(widget)
+    before = layer.data.copy()
+    monkeypatch.setattr(module, "predict_steps", for_ever)
+    click(qtbot, widget.result.again)
+    turn_until(lambda: "tile" in widget.bar.status.text())
+    click(qtbot, widget.bar.cancel)
+    finish(widget)
+    assert "as they were" in widget.bar.status.text()
+    assert np.array_equal(layer.data, before)
+    assert not desk.session.history.done
+
+
+def test_labels_that_two_open_scans_fit_are_not_learned_from(from_disk, widget, real_viewer):
+    scan, layer, _ = from_disk
+    layer.metadata["napari-kidnet"] = replace_path(layer)
+    for name in ("one", "other"):
+        keywords = scan_keywords(scan, segment_on_arrival=False)
+        real_viewer.add_image(scan.hu.copy(), **(keywords | {"name": name, "translate": layer.translate}))
+    widget._count()
+    assert not widget.cases.chosen
+    assert "Two open scans fit" in widget.cases.table.topLevelItem(0).toolTip(0)
+
+
+def replace_path(layer):
+    """The mark of a labels layer whose file is elsewhere, so that its name says nothing."""
+    from napari_kidnet.plugin.layers import ScanTag, tag_of
+
+    scan = tag_of(layer).scan
+    return ScanTag(replace(scan, path=scan.path.parent / "elsewhere" / scan.path.name))
 
 
 def test_before_and_after_are_layers_to_look_at(corrected, widget, real_viewer, qtbot):

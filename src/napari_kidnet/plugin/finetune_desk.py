@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os import cpu_count
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from psygnal import Signal
 
 from napari_kidnet.errors import KidnetError
-from napari_kidnet.labelling import PredictRequest
+from napari_kidnet.labelling import PredictRequest, predict_steps
 from napari_kidnet.labelling.tuning import (
     Comparison,
-    Lesson,
     Reins,
     TuneReport,
     TuneRequest,
     compare_steps,
+    repredict_steps,
+    steps_kept,
     tune_steps,
 )
+from napari_kidnet.network.header import default_checkpoint_path
 from napari_kidnet.plugin.checkpoint_in_use import use_checkpoint
 from napari_kidnet.plugin.controller import Controller
-from napari_kidnet.plugin.finetune_layers import Looks, is_look, visible_box
+from napari_kidnet.plugin.finetune_layers import Looks, visible_box
+from napari_kidnet.plugin.finetune_lessons import OpenScan, open_scans
 from napari_kidnet.plugin.idle import IdleRunner
 from napari_kidnet.plugin.islands_desk import IslandsDesk
 from napari_kidnet.plugin.jobs import Job, start_job
-from napari_kidnet.plugin.layers import tag_of
+from napari_kidnet.plugin.layers import start_voxel, tag_of
 from napari_kidnet.plugin.settings import preferences
+from napari_kidnet.plugin.worklist_desk import WorklistDesk
 from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from pathlib import Path
 
+    from napari_kidnet.labelling.correcting import IslandsSession
+    from napari_kidnet.segmentation import Prediction
     from napari_kidnet.training.finetune_run import FinetuneResult
 
 __all__ = ["AFTER", "BEFORE", "PREVIEW", "FinetuneDesk", "State"]
@@ -39,6 +47,11 @@ __all__ = ["AFTER", "BEFORE", "PREVIEW", "FinetuneDesk", "State"]
 PREVIEW: Final = "What the network says by now"
 BEFORE: Final = "Before fine-tuning"
 AFTER: Final = "After fine-tuning"
+
+_TAKEN_OVER: Final = "What nobody has reviewed was labelled again; undo takes it back."
+_UNANSWERED: Final = (
+    "{} have work that was not saved; choose Restore or Discard in the Islands widget, then segment again."
+)
 
 _PIECE: Final = 8
 """Slices whose reviewed voxels are handed over in one turn of the event loop."""
@@ -101,6 +114,7 @@ class FinetuneDesk:
         self.weights: list[tuple[int, tuple[float, ...]]] = []
         self.scores: list[tuple[int, float]] = []
         self.result: FinetuneResult | None = None
+        self.steps_done = self.steps_kept = 0
         self.comparison: Comparison | None = None
         self.request: TuneRequest | None = None
 
@@ -111,33 +125,10 @@ class FinetuneDesk:
 
     # ------------------------------------------------------------------ what there is to learn from
 
-    def lessons(self) -> list[tuple[Any, Lesson]]:
-        """Return the open scans with their image layers, those that have labels."""
+    def lessons(self) -> list[OpenScan]:
+        """Return the open scans that have labels."""
         viewer = self._viewer()
-        found: list[tuple[Any, Lesson]] = []
-        layers = list(viewer.layers) if viewer is not None else []
-        for image in layers:
-            sheet = self._controller.known(image)
-            if sheet is None or sheet.labels is None:
-                continue
-            desk = IslandsDesk._of.get(sheet.labels)
-            session = None if desk is None else desk.session
-            scan = sheet.session.scan
-            if session is not None:
-                found.append((image, Lesson(image.name, None, None, scan, session.known, session.states)))
-            else:
-                own = sheet.session
-                found.append((image, Lesson(image.name, None, None, scan, own.labels, own.touched)))
-        known = {id(self._controller.known(image).labels) for image, _ in found}  # type: ignore[union-attr]
-        for layer in layers:
-            if layer._type_string != "labels" or is_look(layer) or id(layer) in known:
-                continue
-            desk, image = IslandsDesk._of.get(layer), _image_under(layer, layers)
-            tag = tag_of(image) if image is not None else None
-            if desk is not None and desk.session is not None and tag is not None:
-                session = desk.session
-                found.append((image, Lesson(layer.name, None, None, tag.scan, session.known, session.states)))
-        return found
+        return [] if viewer is None else open_scans(viewer)
 
     # ------------------------------------------------------------------ the run
 
@@ -150,7 +141,7 @@ class FinetuneDesk:
         self.request, self._image = request, image
         self.reins.preview_every_s = preview_every_s
         self.state = State("Getting ready …", running=True)
-        job = self._begin(_with_curves(tune_steps(request, self.reins)), "Fine-tuning")
+        job = self._begin(_all_of_it(tune_steps(request, self.reins)), "Fine-tuning")
         job.reported.connect(self._on_step)
         job.returned.connect(self._on_result)
         job.cancelled.connect(
@@ -197,7 +188,7 @@ class FinetuneDesk:
             state.text = report.progress.what
         viewer = self._viewer()
         if step is not None:
-            state.seconds_left = step.seconds_left
+            state.seconds_left, self.steps_done = step.seconds_left, step.done
             if step.loss == step.loss:
                 state.learning = True
                 self.losses.append((step.done, step.loss))
@@ -212,8 +203,11 @@ class FinetuneDesk:
             self._looks().show_tile(PREVIEW, self._image, report.tile)
         self.changed.emit()
 
-    def _on_result(self, result: FinetuneResult) -> None:
+    def _on_result(self, found: tuple[FinetuneResult, int]) -> None:
+        result, self.steps_kept = found
         self.result = result
+        self.steps_done = max(self.steps_done, self.steps_kept)
+        self._note(result.candidate, result.activated)
         if result.activated:
             try:
                 use_checkpoint(result.candidate)
@@ -222,6 +216,11 @@ class FinetuneDesk:
                 return
         used = "The new checkpoint is in use." if result.activated else "The old checkpoint stays in use."
         self._end(used)
+
+    def _note(self, checkpoint: Path, activated: bool) -> None:
+        viewer = self._viewer()
+        if viewer is not None:
+            WorklistDesk.of(viewer).note_finetuning(checkpoint.name, activated)
 
     def _on_failed(self, error: Exception) -> None:
         known = isinstance(error, KidnetError)
@@ -236,32 +235,48 @@ class FinetuneDesk:
         self.reins.preview = None
         if self.request is not None:
             # copies of scans are not kept once they were learned from
-            from dataclasses import replace
-
             self.request = replace(self.request, lessons=())
         self._looks().remove(PREVIEW)
         self.changed.emit()
 
     # ------------------------------------------------------------------ after it
 
-    def compare(self, image: Any) -> None:
+    def use(self, new: bool) -> None:
+        """Put the new checkpoint in use, whatever the guard said, or the old one again.
+
+        Raises
+        ------
+        KidnetError
+            As `use_checkpoint`.
+        """
+        if self.result is not None and self.request is not None:
+            self.use_checkpoint(self.result.candidate if new else self.request.parent)
+
+    def use_checkpoint(self, path: Path) -> None:
+        """Put a checkpoint in use; raises as `use` does."""
+        use_checkpoint(None if path == default_checkpoint_path() else path)
+        result = self.result
+        if result is not None and path == result.candidate and not result.activated:
+            self._note(path, True)
+
+    def compare(self, scan: OpenScan) -> None:
         """Segment a scan by the old checkpoint and the new one, and show both."""
-        result, request = self.result, self.request
-        lesson = {id(each): lesson for each, lesson in self.lessons()}.get(id(image))
-        scan = self._scan_of(image)
-        if result is None or request is None or scan is None or self._job is not None:
+        result, request, lesson = self.result, self.request, scan.lesson
+        if result is None or request is None or lesson.scan is None or self._job is not None:
             return
         judged = None
-        if lesson is not None and lesson.labels is not None and lesson.states is not None:
+        if lesson.labels is not None and lesson.states is not None:
             judged = (lesson.labels, lesson.states)
-        wish = PredictRequest(device=request.device, engine=preferences().engine)
+        wish = PredictRequest(device=request.device, engine=preferences().engine, threads=_spare_threads())
         self.state = State("Segmenting by both …", running=True)
-        job = self._begin(compare_steps(scan, request.parent, result.candidate, judged, wish), "Comparing")
-        job.reported.connect(self._on_compared)
-        job.returned.connect(lambda found: self._show_comparison(image, found))
+        job = self._begin(
+            compare_steps(lesson.scan, request.parent, result.candidate, judged, wish), "Comparing"
+        )
+        job.reported.connect(self._on_far)
+        job.returned.connect(lambda found: self._show_comparison(scan.image, found))
         job.cancelled.connect(lambda: self._end("Cancelled."))
 
-    def _on_compared(self, report: Any) -> None:
+    def _on_far(self, report: Any) -> None:
         told = report.progress
         self.state.text, self.state.done, self.state.total = f"{told.what} …", told.done, told.total
         self.changed.emit()
@@ -279,25 +294,44 @@ class FinetuneDesk:
         """Let `BEFORE`, `AFTER` or none of them be seen."""
         self._looks().only(what, (BEFORE, AFTER))
 
-    def predict_again(self, image: Any) -> None:
+    def predict_again(self, scan: OpenScan) -> None:
         """Let the checkpoint in use label what nobody has reviewed or edited."""
-        sheet = self._controller.known(image)
-        if sheet is None or sheet.labels is None:
+        if not self.can_predict_again(scan) or self._job is not None:
             return
-        desk = IslandsDesk._of.get(sheet.labels)
-        session = None if desk is None else desk.session
-        chosen = preferences()
+        chosen, session = preferences(), scan.session
         wish = PredictRequest(chosen.checkpoint, chosen.device, chosen.engine, chosen.sensitivity)
-        if session is None:
-            self._controller.segment(image, wish)
-            return
-        steps = _hand_over(sheet.session, session.states)
-        self._idle.run(steps, lambda: self._controller.segment(image, wish))
+        sheet = self._controller.known(scan.image)
+        if sheet is not None and sheet.labels is scan.labels:
+            if session is None:
+                self._controller.segment(scan.image, wish)
+                return
+            steps = _hand_over(sheet.session, session.states)
+            self._idle.run(steps, lambda: self._controller.segment(scan.image, wish))
+        elif session is not None and session.recoverable is not None:
+            self._end(_UNANSWERED.format(scan.labels.name), failed=True)
+            self.changed.emit()
+        elif session is not None and scan.lesson.scan is not None:
+            self.state = State("Segmenting again …", running=True)
+            wish = replace(wish, threads=_spare_threads(), start=start_voxel(self._viewer(), scan.image))
+            job = self._begin(predict_steps(scan.lesson.scan, wish), "Segmenting again")
+            job.reported.connect(self._on_far)
+            job.returned.connect(lambda found: self._take_over(scan, session, found))
+            job.cancelled.connect(lambda: self._end("Cancelled; the labels are as they were."))
 
-    def can_predict_again(self, image: Any) -> bool:
-        """Whether the labels of this image are the ones that a prediction fills."""
-        sheet = self._controller.known(image) if image is not None else None
-        return sheet is not None and sheet.labels is not None and not self._controller.is_running
+    def _take_over(self, scan: OpenScan, session: IslandsSession, found: Prediction) -> None:
+        """Lay a prediction over labels from a file; brush strokes that wait come first."""
+        if scan.session is not session:  # other labels, or none, are there by now
+            self._end("The labels were closed meanwhile, so nothing was changed.")
+            return
+        IslandsDesk._of[scan.labels].do(lambda each: repredict_steps(each, found))
+        self._end(_TAKEN_OVER)
+
+    def can_predict_again(self, scan: OpenScan | None) -> bool:
+        """Whether there are labels that a prediction may go on."""
+        if scan is None or self._controller.is_running:
+            return False
+        sheet = self._controller.known(scan.image)
+        return scan.session is not None or (sheet is not None and sheet.labels is scan.labels)
 
     def _looks(self) -> Looks:
         return Looks(self._viewer())
@@ -310,12 +344,15 @@ class FinetuneDesk:
         return None if tag is None else tag.scan
 
 
-def _with_curves(steps: Generator[TuneReport, None, Any]) -> Generator[TuneReport, None, Any]:
-    """Load the library of the curves in the worker: the window would stand still for .2 s."""
+def _all_of_it(
+    steps: Generator[TuneReport, None, FinetuneResult],
+) -> Generator[TuneReport, None, tuple[FinetuneResult, int]]:
+    """Load the library of the curves, for which the window would stand still for .2 s; learn; count steps."""
     yield TuneReport(Progress(0, 0, "Getting ready"))
     import pyqtgraph  # noqa: F401
 
-    return (yield from steps)
+    result = yield from steps
+    return result, steps_kept(result.candidate)
 
 
 def _hand_over(session: Any, states: Any) -> Iterator[None]:
@@ -326,11 +363,6 @@ def _hand_over(session: Any, states: Any) -> Iterator[None]:
         yield
 
 
-def _image_under(layer: Any, layers: list[Any]) -> Any:
-    """Return the scan that a labels layer lies on, if it is open."""
-    same = (
-        each
-        for each in layers
-        if each._type_string == "image" and tag_of(each) is not None and each.data.shape == layer.data.shape
-    )
-    return next(same, None)
+def _spare_threads() -> int:
+    """Return how many threads leave one core to the window."""
+    return max(1, (cpu_count() or 2) - 1)

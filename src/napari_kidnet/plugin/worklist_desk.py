@@ -275,6 +275,12 @@ class WorklistDesk:
         if worklist.row(key).state in (WorkState.NEW, WorkState.PREDICTED):
             self._note(lambda: worklist.set_state(key, WorkState.IN_WORK))
 
+    def note_finetuning(self, checkpoint: str, activated: bool) -> None:
+        """Note that a network learned, where a worklist is open: its plot shows when the network changed."""
+        worklist = self.worklist
+        if worklist is not None:
+            self._note(lambda: worklist.note_finetuning(checkpoint, activated))
+
     def _on_saved(self, session: Any) -> None:
         key, worklist, figures = self.current, self.worklist, review_of(session)
         if worklist is not None and key is not None:

@@ -6,8 +6,9 @@ Nothing here knows a window; PyTorch is loaded where the work is done.
 from __future__ import annotations
 
 from napari_kidnet.labelling.tuning.comparing import Comparison, compare_steps
-from napari_kidnet.labelling.tuning.lessons import Lesson, Tally, folder_steps, tally_steps
-from napari_kidnet.labelling.tuning.running import Reins, TuneReport, TuneRequest, tune_steps
+from napari_kidnet.labelling.tuning.lessons import Lesson, Tally, count_cases_steps, folder_steps, tally_steps
+from napari_kidnet.labelling.tuning.repredicting import relabel_unjudged, repredict_steps
+from napari_kidnet.labelling.tuning.running import Reins, TuneReport, TuneRequest, steps_kept, tune_steps
 
 __all__ = [
     "Comparison",
@@ -17,7 +18,11 @@ __all__ = [
     "TuneReport",
     "TuneRequest",
     "compare_steps",
+    "count_cases_steps",
     "folder_steps",
+    "relabel_unjudged",
+    "repredict_steps",
+    "steps_kept",
     "tally_steps",
     "tune_steps",
 ]

@@ -13,7 +13,7 @@ from napari_kidnet.labelling.predicting import Report
 from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_kidnet.scans import Case, Scan
     from napari_kidnet.training.corrections import Correction
 
-__all__ = ["Lesson", "Tally", "folder_steps", "tally_steps"]
+__all__ = ["Lesson", "Tally", "count_cases_steps", "folder_steps", "tally_steps"]
 
 _PIECE_VOXELS: Final = 1_000_000
 """Counted at a time, so that an event loop is never held up for more than some milliseconds."""
@@ -82,6 +82,8 @@ class Lesson:
         For a scan that is open: labels count where the state is not 0. They are copied when a run starts.
     problem : str
         Why it cannot be learned from; empty where it can.
+    written : tuple of int
+        When a case's files were, as they were counted.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Lesson:
     labels: NDArray[Any] | None = field(default=None, repr=False)
     states: NDArray[Any] | None = field(default=None, repr=False)
     problem: str = ""
+    written: tuple[int, ...] = ()
 
     @property
     def teaches(self) -> bool:
@@ -162,16 +165,44 @@ def folder_steps(folder: Path) -> Generator[Report, None, list[Lesson]]:
     cases = [each for each in list_cases(folder) if each.labels is not None]
     if not cases:
         raise KidnetError(f"{folder} holds no corrected cases: NAME_ct.nii.gz with NAME_labels.nii.gz.")
+    return (yield from count_cases_steps(cases))
+
+
+def count_cases_steps(
+    cases: Sequence[Case], counted: Mapping[Path, Lesson] | None = None
+) -> Generator[Report, None, list[Lesson]]:
+    """Count what is reviewed in each case; the generator's result are the lessons.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    counted : mapping of Path to Lesson, optional
+        Lessons of an earlier count, by the path of the scan: those whose files are the same since are kept.
+    """
     lessons: list[Lesson] = []
     for number, case in enumerate(cases):
-        yield Report(Progress(number, len(cases), f"Counting {case.name}"))
-        try:
-            lesson = _counted(case)
-        except KidnetError as error:
-            lesson = Lesson(case.name, case=case, problem=str(error))
-        lessons.append(lesson)
-        yield Listed(Progress(number + 1, len(cases), f"Counting {case.name}"), lesson=lesson)
+        told = Progress(number, len(cases), f"Counting {case.name}")
+        yield Report(told)
+        before, written = (counted or {}).get(case.ct), _written(case)
+        if before is None or before.case != case or before.written != written:
+            try:
+                before = replace(_counted(case), written=written)
+            except KidnetError as error:
+                before = Lesson(case.name, case=case, problem=str(error), written=written)
+        lessons.append(before)
+        yield Listed(replace(told, done=number + 1), lesson=before)
     return lessons
+
+
+def _written(case: Case) -> tuple[int, ...]:
+    """Return when the files that count were written; a file that is gone counts as never."""
+    times = []
+    for path in (case.labels, case.reviewed):
+        try:
+            times.append(0 if path is None else path.stat().st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return tuple(times)
 
 
 def _counted(case: Case) -> Lesson:

@@ -68,11 +68,16 @@ class Curve:
 
 
 def curve_of(rows: Iterable[Row], tunings: Sequence[Tuning]) -> Curve:
-    """Return the curve of a worklist's rows and fine-tunings."""
+    """Return the curve of a worklist's rows and fine-tunings.
+
+    A checkpoint that did not come into use at once, and later did, is marked where it did.
+    """
     done = sorted((row for row in rows if row.done_at), key=lambda row: row.done_at)
+    later = {each.checkpoint: each.at for each in tunings if each.activated}
     marks = tuple(
         TuningMark(sum(row.done_at < each.at for row in done), each.checkpoint, each.activated)
         for each in tunings
+        if each.activated or later.get(each.checkpoint, "") < each.at
     )
     return Curve(
         tuple(row.key for row in done),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from qtpy.QtCore import QEvent, Qt, QTimer
@@ -12,9 +13,10 @@ from napari_kidnet.labelling.in_use import own_folder
 from napari_kidnet.labelling.predicting import Report
 from napari_kidnet.labelling.tuning import Lesson, Tally, folder_steps, tally_steps
 from napari_kidnet.network.header import default_checkpoint_path
-from napari_kidnet.plugin.checkpoint_in_use import IN_USE, use_checkpoint
+from napari_kidnet.plugin.checkpoint_in_use import IN_USE
 from napari_kidnet.plugin.controller import Controller
 from napari_kidnet.plugin.finetune_desk import AFTER, BEFORE, FinetuneDesk
+from napari_kidnet.plugin.finetune_worklist import WorklistLessons
 from napari_kidnet.plugin.idle import IdleRunner
 from napari_kidnet.plugin.jobs import start_job
 from napari_kidnet.plugin.settings import preferences
@@ -27,11 +29,12 @@ from napari_kidnet.plugin.widgets.finetune_tree import CheckpointTree
 from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from napari.viewer import Viewer
 
+    from napari_kidnet.plugin.finetune_lessons import OpenScan
     from napari_kidnet.training.lineage import Node
 
 __all__ = ["FinetuneWidget"]
@@ -41,6 +44,9 @@ _RECOUNT_MS: Final = 700
 
 _REDRAW_MS: Final = 400
 """Curves are drawn at most this often: a step may take a tenth of that on a GPU."""
+
+_GLANCE_MS: Final = 1000
+"""Islands are corrected in sessions that come and go: to look at them costs less than to follow them all."""
 
 _LAYERS: Final = {"before": BEFORE, "after": AFTER, "neither": None}
 
@@ -60,8 +66,10 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
         self._desk = FinetuneDesk.of(napari_viewer)
         self._controller = Controller.of(napari_viewer)
         self._idle = IdleRunner(self)
-        self._open: list[tuple[Any, Lesson]] = []
-        self._tallies: dict[int, Tally] = {}
+        self._open: list[OpenScan] = []
+        self._tallies: dict[str, Tally] = {}
+        self._counted: object = None
+        self._worklist = WorklistLessons(napari_viewer)
         self._in_folders: dict[str, Lesson] = {}
         self._was_busy = False
         self.is_closed = False
@@ -73,16 +81,19 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
         self.tree = CheckpointTree()
         self._recount = self._timer(_RECOUNT_MS, self._count)
         self._redraw = self._timer(_REDRAW_MS, self._draw)
+        self._reveal = self._timer(_REDRAW_MS, self._show_result)
+        self._glance = self._timer(_GLANCE_MS, self._on_glance, single=False)
         self._build()
         self._connect()
         self._count()
         self._show()
         self._redraw.start()
+        self._glance.start()
         self._read_tree()
 
-    def _timer(self, ms: int, slot: Any) -> QTimer:
+    def _timer(self, ms: int, slot: Any, single: bool = True) -> QTimer:
         timer = QTimer(self)
-        timer.setSingleShot(True)
+        timer.setSingleShot(single)
         timer.setInterval(ms)
         timer.timeout.connect(slot)
         return timer
@@ -101,12 +112,14 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
         below.addWidget(self.tree)
         below.addStretch(1)
         self.tabs = QTabWidget()
+        self.pages: list[QScrollArea] = []
         for title, page in (("Fine-tune", learn), ("Checkpoints", shelf)):
             scroll = QScrollArea()  # on a small screen the dock is shorter than all of this
             scroll.setWidgetResizable(True)
             scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
             scroll.setWidget(page)
             self.tabs.addTab(scroll, title)
+            self.pages.append(scroll)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.tabs)
@@ -119,14 +132,17 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
         self.bar.cancel.clicked.connect(lambda: self._desk.cancel())
         self.cases.changed.connect(self._show)
         self.cases.folder_asked.connect(self._add_folder)
-        self.result.compare_asked.connect(lambda: self._desk.compare(self._image()))
+        self.result.compare_asked.connect(lambda: self._on_open_scan(self._desk.compare))
         self.result.look_asked.connect(lambda name: self._desk.look_at(_LAYERS[name]))
-        self.result.use_asked.connect(self._on_use)
-        self.result.again_asked.connect(lambda: self._desk.predict_again(self._image()))
-        self.tree.use_asked.connect(lambda node: self._use(node.path))
+        self.result.use_asked.connect(lambda new: self._try(lambda: self._desk.use(new)))
+        self.result.again_asked.connect(lambda: self._on_open_scan(self._desk.predict_again))
+        self.tree.use_asked.connect(lambda node: self._try(lambda: self._desk.use_checkpoint(node.path)))
         self.tree.note_asked.connect(self._on_note)
         self.tree.away_asked.connect(self._on_away)
         self._desk.changed.connect(self._on_desk)
+        self._worklist.changed.connect(self._list)
+        self._worklist.stirred.connect(self._on_labels)
+        self._worklist.failed.connect(self._say)
         IN_USE.changed.connect(self._on_in_use)
         self._controller.labels_changed.connect(self._on_labels)
         events = self._viewer.layers.events
@@ -149,7 +165,11 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
         if self.is_closed:
             return
         self.is_closed = True
+        self._glance.stop()
         self._desk.changed.disconnect(self._on_desk, missing_ok=True)
+        self._worklist.changed.disconnect(self._list, missing_ok=True)
+        self._worklist.stirred.disconnect(self._on_labels, missing_ok=True)
+        self._worklist.close()
         IN_USE.changed.disconnect(self._on_in_use, missing_ok=True)
         self._controller.labels_changed.disconnect(self._on_labels, missing_ok=True)
         events = self._viewer.layers.events
@@ -167,36 +187,44 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
         if not self.is_closed:
             self._recount.start()
 
+    def _on_glance(self) -> None:
+        here = self.isVisibleTo(self.window())
+        if here and not self._recount.isActive() and self._done_so_far() != self._counted:
+            self._recount.start()
+
+    def _done_so_far(self) -> object:
+        """Return what is another value after each action in the islands of an open scan."""
+        sessions = [(each.key, each.session) for each in self._desk.lessons()]
+        return [(key, id(each), each.unsaved, len(each.history.done)) for key, each in sessions if each]
+
     def _count(self) -> None:
         if self.is_closed or self._desk.busy:
             return
+        self._counted = self._done_so_far()
         self._open = self._desk.lessons()
         self._list()
         self._idle.run(self._count_steps(), self._list)
+        self._worklist.look()
 
     def _count_steps(self) -> Iterator[None]:
-        tallies: dict[int, Tally] = {}
-        for image, lesson in self._open:
-            into: list[Tally] = []
+        tallies: dict[str, Tally] = {}
+        for each in self._open:
+            lesson, into = each.lesson, list[Tally]()
             if lesson.labels is not None and lesson.states is not None:
                 yield from tally_steps(lesson.labels, lesson.states, into)
-                tallies[id(image)] = into[0]
+                tallies[each.key] = into[0]
         self._tallies = tallies
 
     def _list(self) -> None:
-        from dataclasses import replace
-
-        rows = {
-            f"open {id(image)}": replace(lesson, tally=self._tallies.get(id(image)))
-            for image, lesson in self._open
-        }
-        paths = {lesson.scan.path for _, lesson in self._open if lesson.scan is not None}
-        rows |= {
-            key: each
-            for key, each in self._in_folders.items()
-            if each.case is None or each.case.ct not in paths  # it is open, and maybe further than its file
-        }
-        self.cases.show_lessons(rows)
+        if self.is_closed:
+            return
+        rows = {each.key: replace(each.lesson, tally=self._tallies.get(each.key)) for each in self._open}
+        paths = {_place(each.lesson.scan.path) for each in self._open if each.lesson.scan is not None}
+        files = {_place(each.case.ct): each for each in self._in_folders.values() if each.case is not None}
+        files |= {_place(each.case.ct): each for each in self._worklist.lessons if each.case is not None}
+        # an open scan may be further than its file
+        rows |= {f"file {path}": each for path, each in files.items() if path not in paths}
+        self.cases.show_lessons(rows, self._worklist.folder_name if self._worklist.lessons else "")
 
     def _add_folder(self, folder: Path) -> None:
         job = start_job(folder_steps(folder), f"Counting {folder.name}")
@@ -207,21 +235,28 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
         self._in_folders |= {f"{folder}/{each.name}": each for each in found}
         self._list()
 
-    def _image(self) -> Any:
-        """Return the scan that a person means: the selected one, else one that was learned from."""
-        active = self._viewer.layers.selection.active
-        images = [image for image, _ in self._open if image in self._viewer.layers]
-        for image in images:
-            sheet = self._controller.known(image)
-            if active is image or (sheet is not None and sheet.labels is active):
-                return image
-        return images[0] if images else None
+    def _open_scan(self) -> OpenScan | None:
+        """Return the scan and the labels that a person means: those selected, else the first."""
+        layers = self._viewer.layers
+        there = [each for each in self._open if each.image in layers and each.labels in layers]
+        active = layers.selection.active
+        return next(
+            (each for each in there if active is each.labels),
+            next((each for each in there if active is each.image), there[0] if there else None),
+        )
+
+    def _on_open_scan(self, act: Callable[[OpenScan], None]) -> None:
+        self._open = self._desk.lessons()  # a session may have begun or ended since they were listed
+        scan = self._open_scan()
+        if scan is not None:
+            act(scan)
 
     # ------------------------------------------------------------------ the run
 
     def _start(self) -> None:
-        desk = self._desk
-        desk.start(self.form.request(self.cases.chosen), self._image(), self.form.preview_every_s)
+        scan = self._open_scan()
+        image = None if scan is None else scan.image
+        self._desk.start(self.form.request(self.cases.chosen), image, self.form.preview_every_s)
 
     def _pause(self) -> None:
         self._desk.resume() if self._desk.reins.paused else self._desk.pause()
@@ -233,10 +268,17 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
             self.form.renew()
             self._read_tree()
             self._recount.start()
+            if self._desk.result is not None:
+                self._reveal.start()
         self._was_busy = self._desk.busy
         self._show()
         if not self._redraw.isActive():
             self._redraw.start()
+
+    def _show_result(self) -> None:
+        """Scroll to what came of a run: it lies below the curves, and below the end of a small screen."""
+        if not self.is_closed:
+            self.pages[0].ensureWidgetVisible(self.result)
 
     def _draw(self) -> None:
         if self.is_closed or not (self._desk.losses or self._desk.scores):
@@ -247,27 +289,16 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
         self.plot.show_run(self._desk)
 
     def _show(self) -> None:
-        desk, image = self._desk, self._image()
+        desk, scan = self._desk, self._open_scan()
         tuning = desk.result is None
         may = bool(self.cases.chosen) and not desk.busy
         self.bar.show_state(desk.state, desk.reins.paused, may, tuning)
         self.form.setEnabled(not desk.busy)
         self.cases.setEnabled(not desk.busy)
         used = desk.result is not None and preferences().checkpoint == desk.result.candidate
-        self.result.show_desk(desk, used, image is not None, desk.can_predict_again(image))
+        self.result.show_desk(desk, used, scan is not None, desk.can_predict_again(scan))
 
     # ------------------------------------------------------------------ checkpoints
-
-    def _on_use(self, new: bool) -> None:
-        result, request = self._desk.result, self._desk.request
-        if result is not None and request is not None:
-            self._use(result.candidate if new else request.parent)
-
-    def _use(self, path: Path) -> None:
-        try:
-            use_checkpoint(None if path == default_checkpoint_path() else path)
-        except KidnetError as error:
-            self._say(error)
 
     def _on_in_use(self) -> None:
         if not self.is_closed:
@@ -313,6 +344,10 @@ def _tree_steps(folder: Path) -> Generator[Report, None, list[Node]]:
     from napari_kidnet.training.lineage import lineage
 
     return lineage(folder) if folder.is_dir() else lineage(own_folder()) if own_folder().is_dir() else []
+
+
+def _place(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
 
 
 def _boxed(title: str, part: QWidget) -> QGroupBox:

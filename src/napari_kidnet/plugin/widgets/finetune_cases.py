@@ -73,8 +73,15 @@ class CasesList(QWidget):  # type: ignore[misc]
         self._lessons: dict[str, Lesson] = {}
         self._unticked: set[str] = set()
 
-    def show_lessons(self, lessons: dict[str, Lesson]) -> None:
-        """Show rows by their keys; what a person has unticked stays so."""
+    def show_lessons(self, lessons: dict[str, Lesson], worklist: str = "") -> None:
+        """Show rows by their keys; what a person has unticked stays so.
+
+        Parameters
+        ----------
+        lessons : dict of Lesson
+        worklist : str
+            The worklist that some of them come from; empty where none do.
+        """
         self._unticked |= {
             key
             for key, item in self._items()
@@ -99,7 +106,7 @@ class CasesList(QWidget):  # type: ignore[misc]
         self.table.blockSignals(False)
         self.table.setVisible(bool(lessons))
         self.invitation.setVisible(not lessons)
-        self._say()
+        self._say(worklist)
         self.changed.emit()
 
     @property
@@ -118,9 +125,10 @@ class CasesList(QWidget):  # type: ignore[misc]
         items = [self.table.topLevelItem(row) for row in range(self.table.topLevelItemCount())]
         return [(str(each.data(0, Qt.ItemDataRole.UserRole)), each) for each in items]
 
-    def _say(self) -> None:
+    def _say(self, worklist: str) -> None:
         ready = sum(each.teaches for each in self._lessons.values())
-        self.words.setText(f"{ready} of {len(self._lessons)} have reviewed vessels." if self._lessons else "")
+        said = f"{ready} of {len(self._lessons)} have reviewed vessels." if self._lessons else ""
+        self.words.setText(f"{said} With the worklist {worklist}." if worklist else said)
 
     def _ask(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "Folder of corrected cases")

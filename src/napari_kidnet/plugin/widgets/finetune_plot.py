@@ -18,6 +18,9 @@ _LOSS: Final = "#7a828c"
 _F1: Final = "#4fb3bf"
 _SMOOTH: Final = 0.1
 """Part of the newest step in the thick curve: single patches differ far more than the run moves."""
+_LEAST_STEPS: Final = 10
+_LEAST_F1: Final = 0.04
+"""Span of the F1 axis: twice the drop that the guard forbids, so that a change of .001 looks like none."""
 
 
 class FinetunePlot(QWidget):  # type: ignore[misc]
@@ -67,7 +70,7 @@ class FinetunePlot(QWidget):  # type: ignore[misc]
         for side in ("left", "bottom"):
             plot.getAxis(side).setPen(_INK)
             plot.getAxis(side).setTextPen(_INK)
-        plot.getAxis("left").setWidth(52)
+        plot.getAxis("left").setWidth(70)  # 0.775 and a title beside it
         plot.getAxis("left").enableAutoSIPrefix(False)
         return plot
 
@@ -76,11 +79,17 @@ class FinetunePlot(QWidget):  # type: ignore[misc]
         steps = [at for at, _ in desk.losses]
         losses = [loss for _, loss in desk.losses]
         self.loss.setData(steps, losses)
+        self._plots[0].setXRange(0, max([*steps, _LEAST_STEPS]), padding=0.02)
         trend: list[float] = []
         for each in losses:
             trend.append(each if not trend else trend[-1] + _SMOOTH * (each - trend[-1]))
         self.trend.setData(steps, trend)
-        self.f1.setData([at for at, _ in desk.scores], [score for _, score in desk.scores])
+        scores = [score for _, score in desk.scores]
+        self.f1.setData([at for at, _ in desk.scores], scores)
+        if scores:
+            low, high = min(scores), max(scores)
+            spare = max(0.0, _LEAST_F1 - (high - low)) / 2
+            self._plots[1].setYRange(low - spare, high + spare, padding=0.08)
         for number, curve in enumerate(self.weights):
             known = [(at, each[number]) for at, each in desk.weights if len(each) > number]
             curve.setData([at for at, _ in known], [max(value, 1e-3) for _, value in known])

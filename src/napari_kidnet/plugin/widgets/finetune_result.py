@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from napari_kidnet.plugin.finetune_desk import FinetuneDesk
     from napari_kidnet.training.finetune_run import FinetuneResult
 
-__all__ = ["ResultPart", "figure_rows"]
+__all__ = ["FEW_STEPS", "ResultPart", "figure_rows", "steps_in_words"]
+
+FEW_STEPS: Final = 50
+"""With fewer, the network has seen fewer than 100 small parts of scans, the earlier ones included."""
+
+_WARNING: Final = "color: #e0a040;"
 
 
 class ResultPart(QWidget):  # type: ignore[misc]
@@ -32,6 +37,9 @@ class ResultPart(QWidget):  # type: ignore[misc]
         super().__init__()
         self.verdict = QLabel()
         self.verdict.setWordWrap(True)
+        self.steps = QLabel()
+        self.steps.setWordWrap(True)
+        self.steps.setToolTip("Steps of learning; each looks at two small parts of scans.")
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(14)
         self.use = QPushButton("Use the new one")
@@ -67,6 +75,7 @@ class ResultPart(QWidget):  # type: ignore[misc]
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.verdict)
+        column.addWidget(self.steps)
         column.addLayout(self._grid)
         for pair in ((self.use, self.back), (self.compare, self.again)):
             line = QHBoxLayout()
@@ -83,7 +92,9 @@ class ResultPart(QWidget):  # type: ignore[misc]
         if result is None:
             return
         self.verdict.setText(result.reason)
-        self.verdict.setStyleSheet("" if result.activated else "color: #e0a040;")
+        self.verdict.setStyleSheet("" if result.activated else _WARNING)
+        self.steps.setText(steps_in_words(desk.steps_done, desk.steps_kept))
+        self.steps.setStyleSheet(_WARNING if desk.steps_kept < FEW_STEPS else "")
         show_rows(self._grid, figure_rows(result))
         self.use.setEnabled(not used and not desk.busy)
         self.back.setEnabled(used and not desk.busy)
@@ -96,6 +107,24 @@ class ResultPart(QWidget):  # type: ignore[misc]
             self.islands.setText(_islands_in_words(found))
             if self._group.checkedButton() is None:
                 self.look_buttons["after"].setChecked(True)
+
+
+def steps_in_words(done: int, kept: int) -> str:
+    """Say how long a network has learned, and that it is little, where it is.
+
+    Examples
+    --------
+    >>> steps_in_words(120, 60)
+    '120 steps were done; the best was after 60 and is kept.'
+    >>> steps_in_words(8, 8)
+    '8 steps were done: so few are likely to change little. More minutes let it learn more.'
+    """
+    said = f"{done} step{' was' if done == 1 else 's were'} done"
+    if kept < done:
+        said += f"; the best was after {kept} and is kept"
+    if kept < FEW_STEPS:
+        said += ": so few are likely to change little. More minutes let it learn more"
+    return f"{said}."
 
 
 def figure_rows(result: FinetuneResult) -> list[tuple[str, ...]]:
