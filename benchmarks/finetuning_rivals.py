@@ -2,8 +2,9 @@
 
 As many filters and scales as our small network (8, 16, 32, 64), instance normalisation, patches of 48³, two a
 step, drawn as ours are (a quarter each about background, artery, vein and collecting system) with the same
-changes of shape and no others, Adam, sliding windows with an overlap of .25. Corrected scans are cut to the
-part that was reviewed, since these losses know no unreviewed voxels.
+changes of shape and no others, Adam, sliding windows with an overlap of .25. These losses know no unreviewed
+voxels: labels are taken as they lie, corrected where the annotator was and predicted elsewhere, within the
+box about all that was reviewed.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def pretrained(home: Path, name: str, seconds: float) -> torch.nn.Module:
 
 
 def lessons_store(folder: Path, lessons) -> PatchStore:
-    """Give the corrected scans, each cut to the box that was reviewed."""
+    """Give the corrected scans, each cut to the box about what was reviewed."""
     store = PatchStore(folder, PATCH, GRID)
     for each in lessons:
         points = np.argwhere(each.reviewed)

@@ -97,7 +97,7 @@ def base_checkpoint(home: Path, name: str) -> Path:
         return default_checkpoint_path()
     out = home / f"{name}.safetensors"
     if not out.is_file():
-        train(home, out, 900 if name == "m0" else 350)
+        train(home, out, 900 if name == "m0" else 1500)
     return out
 
 

@@ -12,10 +12,7 @@ VESSELS = ("artery", "vein", "collecting system")
 def tables(lines: list[dict]) -> str:
     kinds = {
         "loop": loop_table,
-        "loop, sensitivity kept": loop_table,
-        "sensitivity": sensitivity_table,
         "effort": effort_table,
-        "effort, sensitivity kept": effort_table,
         "parts": parts_table,
         "rivals": parts_table,
         "partial": partial_table,
@@ -66,17 +63,6 @@ def loop_table(lines: list[dict]) -> str:
                 f"{used} of {len(mine)}" if scans else "",
             ]
         )
-    return table(rows)
-
-
-def sensitivity_table(lines: list[dict]) -> str:
-    rows = [["checkpoint", "scans", "seed", "sensitivity", "new site F1", "old site F1"]]
-    for line in lines:
-        values = [
-            f"{np.mean(line[f'{each}_kept']):.3f} to {np.mean(line[each]):.3f}" for each in ("new", "old")
-        ]
-        chosen = f"{line['was']:g} to {line['chosen']:g}"
-        rows.append([line["base"], str(line["scans"]), str(line["seed"]), chosen, *values])
     return table(rows)
 
 

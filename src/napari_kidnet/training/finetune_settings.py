@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from napari_kidnet.errors import SettingsError
@@ -63,8 +63,9 @@ class FinetuneSettings:
         Steps in which the learning rate rises.
     clip_norm : float
         Largest norm of the gradient.
-    augmentation : Augmentation
-        Chances and ranges.
+    augmentation : Augmentation, optional
+        Chances and ranges; those of the checkpoint's own training by default. A network that has never seen
+        changed contrasts spends its steps on them, and learns less from the scans themselves.
     precision, device, seed, save_every, threads
         As in `TrainSettings`; all cores but one by default.
     """
@@ -84,7 +85,7 @@ class FinetuneSettings:
     largest_drop: float = 0.02
     warm_up: int = 10
     clip_norm: float = 12.0
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     seed: int = 0
@@ -160,7 +161,7 @@ class FinetuneSettings:
             clip_norm=self.clip_norm,
             free_share=self._trained(checkpoint).get("free_share"),
             freeze_norm=0.0,  # statistics of two patches would spoil those of a whole training
-            augmentation=self.augmentation,
+            augmentation=self._augmentation(checkpoint),
             precision=self.precision,
             device=self.device,
             seed=self.seed,
@@ -175,6 +176,15 @@ class FinetuneSettings:
             return ExtraLosses()
         names = ("dice", "skeleton_recall", "deep_supervision")
         return ExtraLosses(**{name: float(trained.get(name) or 0.0) for name in names})
+
+    def _augmentation(self, checkpoint: Checkpoint) -> Augmentation:
+        if self.augmentation is not None:
+            return self.augmentation
+        known = self._trained(checkpoint).get("augmentation")
+        names = {each.name for each in fields(Augmentation)}
+        if not isinstance(known, dict):
+            return Augmentation()
+        return Augmentation(**{name: float(value) for name, value in known.items() if name in names})
 
     @staticmethod
     def _trained(checkpoint: Checkpoint) -> dict[str, Any]:
