@@ -212,6 +212,40 @@ def test_swapping_a_branch_repairs_an_artery_that_was_called_vein():
     assert labels[7, 7, 5] == 2
 
 
+def along_each_other(contact_mm, overlap_mm):
+    """Give an artery that lies along a vein before it leaves it, called vein, the truth, and clicks on it."""
+    shape, middle = (40, 80, 110), 18 + 7 + 3 - overlap_mm
+    vein = tube([(20, 18, x) for x in range(110)], 7, shape, SPACING)
+    away = [(20, y, 30) for y in range(63, middle, -1)]
+    artery = tube([*away, *[(20, middle, x) for x in range(30, 31 + contact_mm)]], 3, shape, SPACING)
+    aorta_ = tube([(20, 65, x) for x in range(110)], 9, shape, SPACING)
+    truth = np.zeros(shape, np.uint8)
+    truth.ravel()[np.union1d(artery, aorta_)] = 1
+    truth.ravel()[vein] = 2
+    wrong = truth.copy()
+    wrong.ravel()[np.setdiff1d(artery, np.union1d(vein, aorta_))] = 2
+    return truth, wrong, [(20, 45, 30), (20, middle + 1, 28 + contact_mm)]
+
+
+@pytest.mark.parametrize(("contact", "overlap"), [(8, 1), (20, 2), (40, 2), (40, 3)])
+def test_swapping_takes_the_branch_alone_where_it_lies_along_the_trunk(contact, overlap):
+    truth, wrong, clicks = along_each_other(contact, overlap)
+    table, before = find_islands(wrong), np.count_nonzero(truth != wrong)
+    scan = np.array([20.0, 300.0, 170.0])[truth] + np.random.default_rng(1).normal(0, 20, truth.shape)
+    for click in clicks:
+        labels = wrong.copy()
+        swap_branch(labels, table, click, 1, Context(hu=scan)).apply(labels)
+        assert np.count_nonzero(labels != truth) <= 0.05 * before
+
+
+def test_swapping_where_both_are_as_bright_goes_by_shape():
+    truth, labels = tubes_scan()
+    table = find_islands(labels)
+    alike = Context(hu=np.where(truth > 0, 200, 20))
+    by_shape = swap_branch(labels, table, (7, 24, 31), 1)
+    assert np.array_equal(swap_branch(labels, table, (7, 24, 31), 1, alike).labels.flat, by_shape.labels.flat)
+
+
 def test_swapping_a_loose_island_takes_all_of_it():
     labels = cross()
     labels[1, 1, 3:8] = 1
