@@ -50,9 +50,11 @@ def test_a_card_says_what_a_person_chooses_by(checkpoint):
     )
 
 
-def test_a_fine_tuned_one_on_its_own_grid(checkpoint):
+def test_one_that_continues_another_was_not_fine_tuned_unless_it_says_so(checkpoint):
     facts = read_card(checkpoint(parent="abc", spacing=None, record={})).facts
     assert facts[1:] == ("works on the scan's own grid", "continues an earlier one")
+    facts = read_card(checkpoint(parent="abc", spacing=None, record={"finetuning": {"scans": []}})).facts
+    assert facts[-1] == "fine-tuned on corrected scans"
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", b"\x80\x04 a pickle", b"short"])

@@ -78,6 +78,8 @@ def _facts_of(entries: Mapping[str, Any]) -> list[str]:
         shown = [f"{title} {score:.2f}" for title, score in named if isinstance(score, float)]
         if shown:
             facts.append("validation F1: " + ", ".join(shown))
-    if entries["parent"]:
+    if isinstance(record.get("finetuning"), Mapping):
+        facts.append("fine-tuned on corrected scans")
+    elif entries["parent"]:
         facts.append("continues an earlier one")
     return facts
