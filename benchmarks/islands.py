@@ -29,7 +29,9 @@ from napari_kidnet.islands import (
     relabel,
     update_islands,
 )
+from napari_kidnet.islands.finding import group
 from napari_kidnet.islands.skeletons import skeleton_of
+from napari_kidnet.islands.sparse import foreground
 
 SPACING = (1.0, 0.8, 0.8)
 
@@ -119,6 +121,23 @@ def best_of(times, work):
     return min(took), result
 
 
+def decisions(labels, table):
+    """Measure the reasons in docs/islands.md: the pieces by cc3d and by ours, and thinning by the voxel."""
+    import cc3d
+    from skimage.morphology import skeletonize
+
+    dense_s, ids = best_of(3, lambda: cc3d.connected_components(labels, connectivity=26))
+    sparse_s, _ = best_of(3, lambda: group(foreground(labels), labels, labels.shape))
+    box = np.pad(table.mask_of(int(np.argmax(table.voxels))), 1)
+    thinning_s, _ = best_of(3, lambda: skeletonize(box))
+    return {
+        "cc3d_s": round(dense_s, 3),
+        "cc3d_over_labels": round(ids.nbytes / labels.nbytes, 1),
+        "pieces_s": round(sparse_s, 3),
+        "thinning_us_a_voxel": round(1e6 * thinning_s / box.size, 2),
+    }
+
+
 def table_benchmark(shape, path, repeats):
     rng = np.random.default_rng(1000)
     if path:
@@ -150,6 +169,7 @@ def table_benchmark(shape, path, repeats):
         "memory_over_labels_rss": round(memory.peak / labels.nbytes, 2),
         "memory_over_labels_traced": round(traced / labels.nbytes, 2),
     }
+    report |= decisions(labels, table)
     trunk = {table.largest_of(c) for c in (1, 2, 3)}
     report |= updates(labels, table, trunk, context, rng)
     return report

@@ -1,9 +1,10 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from napari_kidnet.islands import Context, find_islands, review_order
+from napari_kidnet.islands import Context, ReviewWeights, find_islands, review_order
+from napari_kidnet.islands.priority import doubt_degrees
 
 
 @pytest.fixture
@@ -44,3 +45,17 @@ def test_without_a_prediction_the_loose_island_comes_first(labels):
     assert np.array_equal(
         review_order(replace(table, uncertainty=np.full(len(table), np.nan))).rows, review_order(table).rows
     )
+
+
+def test_other_weights_give_another_order(labels):
+    table, _ = order(labels, 0.3)
+    trunk = int(np.argmax(table.voxels))
+    trusting = review_order(table, weights=ReviewWeights(unsure_part=0.0))
+    assert trusting.chance_wrong[trunk] == 0
+    assert trusting.rows[0] != trunk
+    assert review_order(table, weights=ReviewWeights(unsure_part=1.0)).rows[0] == trunk
+
+
+def test_degrees_of_doubt_have_the_names_of_their_weights(labels):
+    table, _ = order(labels, 0.3)
+    assert {*doubt_degrees(table), "unsure_part"} == {each.name for each in fields(ReviewWeights)}

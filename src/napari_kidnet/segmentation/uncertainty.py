@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 TEMPERATURE: Final = 1.13
-"""From validation phantoms; benchmarks/priority_fit.py finds 1.16 now, which orders no better: docs/effort.md."""
+"""From validation phantoms; benchmarks/priority_fit.py finds 1.16, and no better order (docs/effort.md)."""
 
 _RANGE: Final = (0.25, 8.0)
 """Where a temperature is looked for."""
