@@ -164,7 +164,10 @@ class Journal:
             What the labels' file holds, for the next opening to be compared with; `labels` by default, which
             is right after they were saved.
         """
-        snapshot = zlib.compress(labels.tobytes() + states.tobytes(), _ZIP_LEVEL)
+        # Piece by piece: a copy of both would be made while no other thread can run.
+        packer = zlib.compressobj(_ZIP_LEVEL)
+        parts = [packer.compress(np.ascontiguousarray(each).data) for each in (labels, states)]
+        snapshot = b"".join([*parts, packer.flush()])
         self._replace(
             _MAGIC
             + _record(_HEADER, _header_of(labels if base is None else base))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from threading import Event
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import numpy as np
 from psygnal import Signal
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["IslandsDesk"]
 
+_BAR_AFTER_MS: Final = 500
+_PAINT_S: Final = 0.1
+"""The journal waits no longer than this for the window."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looked(Correction):
@@ -59,6 +64,8 @@ class IslandsDesk:
     """The session, its view, or ``busy`` is another."""
     told = Signal(str, bool)
     """A line for a person, and whether it is a failure."""
+    shown = Signal()
+    """An edit has been written to the labels; the worker waits until it is painted."""
     ghost = Signal(object)
     """The `Edit` that a preview would do."""
     before = Signal(object)
@@ -84,6 +91,7 @@ class IslandsDesk:
         self._queue: deque[Callable[[], Steps]] = deque()
         self._job: Job | None = None
         self._starting = False
+        self._painted = Event()
         self._machine_wrote = False
         self._closed = False
         self._of[layer] = self  # before a job lets the event loop turn, and somebody asks again
@@ -199,13 +207,27 @@ class IslandsDesk:
             return
         session = self.session
         warning = session.warning
-        job = self._start(self._queue.popleft()(), "Correcting islands")
+        job = self._start(self._considerate(self._queue.popleft()()), "Correcting islands")
         job.reported.connect(self._on_report)
         job.returned.connect(lambda said: self._on_done(said, warning))
 
+    def _considerate(self, steps: Steps) -> Steps:
+        """Let the window paint an edit before table and journal want the interpreter, too."""
+        try:
+            while True:
+                report = next(steps)
+                self._painted.clear()
+                yield report
+                if report.edit is not None:
+                    self._painted.wait(_PAINT_S)
+        except StopIteration as stop:
+            return str(stop.value)
+        finally:
+            steps.close()
+
     def _start(self, steps: Any, title: str) -> Job:
         self._starting = True  # napari's progress lets the event loop turn, in which more may be asked for
-        job = start_job(steps, title)
+        job = start_job(steps, title, bar_after_ms=_BAR_AFTER_MS)
         self._job, self._starting = job, False
         job.failed.connect(self._on_failed)
         job.ended.connect(self._on_ended)
@@ -224,6 +246,10 @@ class IslandsDesk:
             # The network must not fill again what a person has emptied or accepted.
             change = report.edit.states or report.edit.labels
             sheet.session.touch(change.flat)
+        if report.edit is not None:
+            self.shown.emit()
+            # Twice: what has been asked to be painted is painted in the turn after this one.
+            QTimer.singleShot(0, lambda: QTimer.singleShot(0, self._painted.set))
 
     def _on_done(self, said: str, warning: str) -> None:
         session = self.session

@@ -104,6 +104,12 @@ class Job:
         # Last: napari's progress lets the event loop turn, and the next report then comes in the middle.
         self._show_in_activity(step)
 
+    def _show_bar(self) -> None:
+        from napari.utils import progress
+
+        if self.is_running:
+            self._bar = progress(total=0, desc=self.title)
+
     def _show_in_activity(self, step: Progress) -> None:
         if self._bar is None or not step.total:
             return
@@ -127,7 +133,7 @@ class Job:
         self.ended.emit()
 
 
-def start_job(steps: Generator[Report, None, Any], title: str) -> Job:
+def start_job(steps: Generator[Report, None, Any], title: str, bar_after_ms: int = 0) -> Job:
     """Run a generator of reports in a worker thread.
 
     Parameters
@@ -136,6 +142,9 @@ def start_job(steps: Generator[Report, None, Any], title: str) -> Job:
         The work; it is closed in the end, however it ends.
     title : str
         What the activity dock, and the question when the window is closed, call it.
+    bar_after_ms : int, optional
+        How long work may take before the activity dock shows it: while napari makes a bar, it paints the
+        window twice, which takes longer than a short piece of work.
 
     Returns
     -------
@@ -143,7 +152,7 @@ def start_job(steps: Generator[Report, None, Any], title: str) -> Job:
         Connect to its signals at once: none is emitted before the event loop turns.
     """
     from napari.qt.threading import create_worker
-    from napari.utils import progress
+    from qtpy.QtCore import QTimer
     from superqt.utils import GeneratorWorker
 
     job = Job(steps, title)
@@ -165,9 +174,13 @@ def start_job(steps: Generator[Report, None, Any], title: str) -> Job:
     worker.finished.connect(job._on_finish)
     job._worker = worker
     _running.add(job)
-    job._bar = progress(total=0, desc=title)
     _watch_for_the_end()
-    worker.start()
+    if bar_after_ms:
+        worker.start()
+        QTimer.singleShot(bar_after_ms, job._show_bar)
+    else:
+        job._show_bar()
+        worker.start()
     return job
 
 

@@ -10,6 +10,7 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QShortcut, QVBoxLayout, QWidget
 
 from napari_kidnet.labelling.correcting import discard_steps, restore_steps
+from napari_kidnet.plugin.collecting import CollectorPause
 from napari_kidnet.plugin.finetune_layers import is_look
 from napari_kidnet.plugin.island_canvas import OWN_LAYERS, IslandCanvas
 from napari_kidnet.plugin.island_keys import bind_island_keys
@@ -54,6 +55,8 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         self._pointer: IslandPointer | None = None
         self._answered: set[int] = set()  # acted on, but the worker has not come to it yet
         self._outlined: tuple[int | None, int] | None = None
+        self._goes_to: tuple[int | None] | None = None  # as soon as an answer is shown
+        self._collector = CollectorPause(self)
         self.tools = ToolBelt(self)
         self.panel = IslandsPanel(self.act)
         column = QVBoxLayout(self)
@@ -113,6 +116,7 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
             return
         self.tools.leave()
         self.is_closed = True
+        self._collector.release()
         for event, answer in self._events():
             event.disconnect(answer)
         self._leave()
@@ -134,6 +138,7 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         if layer is not None:
             self._desk = IslandsDesk.of(self.viewer, layer)
             self._desk.view_changed.connect(self._show)
+            self._desk.shown.connect(self._go_on)
             self._desk.told.connect(self.tell)
             self._desk.ghost.connect(self._on_ghost)
             self._desk.before.connect(self._on_before)
@@ -146,6 +151,7 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         self.tools.leave()
         if self._desk is not None:
             self._desk.view_changed.disconnect(self._show, missing_ok=True)
+            self._desk.shown.disconnect(self._go_on, missing_ok=True)
             self._desk.told.disconnect(self.tell, missing_ok=True)
             self._desk.ghost.disconnect(self._on_ghost, missing_ok=True)
             self._desk.before.disconnect(self._on_before, missing_ok=True)
@@ -154,6 +160,7 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         if self._pointer is not None:
             self._pointer.close()
         self._desk = self.canvas = self._pointer = self.selected = self.bridge = self._outlined = None
+        self._goes_to = None
         self._answered.clear()
 
     # ------------------------------------------------------------------ show
@@ -173,6 +180,7 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
             return
         view, session, desk = self.view, self.session, self._desk
         if desk is None or not desk.busy:
+            self._go_on()
             self._answered.clear()
         if self._pointer is not None and session is not None:
             self._pointer.context = session.context
@@ -208,12 +216,12 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         if row is not None and go:
             self.canvas.go_to(view.table, row)
         self.panel.listing.select(self.selected)
-        self.panel.show_details(row)
+        self.panel.show_details(view, row)
         shape = None if row is None else (island, int(view.table.voxels[row]))
         if shape != self._outlined:  # to draw it costs more than all the rest
             self._outlined = shape
             self.canvas.outline(view.table, row)
-            self.panel.show_close_up(self.session, row)
+            self.panel.show_close_up(view.table, row, self.canvas.layer.data)
         if changed:
             self.tools.refresh()
 
@@ -248,6 +256,8 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         """Do what a key says; see `island_verbs`."""
         if self.is_closed:
             return
+        self._collector.hold()
+        self._go_on()
         if action not in LOOKING:
             self.show_before(False)
         VERBS[action](self)
@@ -258,9 +268,17 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         if view is None or not ids:
             return
         self._answered.update(ids)
-        # First the view, while no worker wants the interpreter, too: it then takes half as long.
-        self.select(view.next_unreviewed(ids[-1], 1, self._answered))
+        # Shown together with what the edit changes: to paint both at once takes half as long.
+        self._goes_to = (view.next_unreviewed(ids[-1], 1, self._answered),)
+        if self._desk is not None and self._desk.busy:
+            self._go_on()
         self.edit(lambda session: make(session, ids))
+
+    def _go_on(self) -> None:
+        """Go to the island after those that were answered."""
+        if self._goes_to is not None:
+            (island,), self._goes_to = self._goes_to, None
+            self.select(island)
 
     def edit(self, make: Make) -> None:
         """Do an edit."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_kidnet.labelling.correcting import IslandsView
 
-__all__ = ["COLUMNS", "IslandsModel", "STATE_TITLES"]
+__all__ = ["COLUMNS", "IslandsModel", "STATE_TITLES", "details_of"]
 
 COLUMNS: Final = (
     ("#", "The order of review: where the most wrong volume is to be expected first."),
@@ -72,10 +72,6 @@ class IslandsModel(QAbstractTableModel):  # type: ignore[misc]
             return None
         found = np.flatnonzero(self.view.table.id[self._rows] == island)
         return int(found[0]) if found.size else None
-
-    def details(self, row: int) -> str:
-        """Return what is known of an island, by its row in the table."""
-        return "" if self.view is None else _details(self.view, row)
 
     def _arrange(self) -> None:
         self.beginResetModel()
@@ -142,7 +138,7 @@ class IslandsModel(QAbstractTableModel):  # type: ignore[misc]
         if role == Qt.ItemDataRole.DecorationRole and column == 1:
             return self._icon(view, row)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return _details(view, row)
+            return details_of(view, row)
         if role == Qt.ItemDataRole.TextAlignmentRole and column in (0, 2):
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         return None
@@ -166,7 +162,7 @@ class IslandsModel(QAbstractTableModel):  # type: ignore[misc]
         return self._icons[key]
 
 
-def _details(view: IslandsView, row: int) -> str:
+def details_of(view: IslandsView, row: int) -> str:
     """Return what is known of an island, one thing a line."""
     table = view.table
     lines = [

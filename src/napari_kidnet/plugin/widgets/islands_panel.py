@@ -21,10 +21,15 @@ from napari_kidnet.labelling.correcting import above
 from napari_kidnet.plugin.widgets.island_closeup import IslandCloseUp
 from napari_kidnet.plugin.widgets.island_list import IslandList
 from napari_kidnet.plugin.widgets.island_pages import IslandPages
+from napari_kidnet.plugin.widgets.islands_model import details_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_kidnet.islands import IslandTable
     from napari_kidnet.labelling.correcting import IslandsSession, IslandsView
     from napari_kidnet.plugin.island_tools import ToolBelt
 
@@ -159,16 +164,16 @@ class IslandsPanel(QWidget):  # type: ignore[misc]
             f"{view.left} of {islands} left · reviewed {view.reviewed_percent:.1f} %{kidneys}"
         )
 
-    def show_details(self, row: int | None) -> None:
+    def show_details(self, view: IslandsView, row: int | None) -> None:
         """Say what is known of an island; None says nothing."""
-        self.details.setText("" if row is None else self.listing.model.details(row))
+        self.details.setText("" if row is None else details_of(view, row))
         self.details.setVisible(row is not None)
 
-    def show_close_up(self, session: IslandsSession | None, row: int | None) -> None:
+    def show_close_up(self, table: IslandTable, row: int | None, labels: NDArray[np.integer]) -> None:
         """Show one island from near; None shows none."""
         self.close_up.setVisible(row is not None)
-        if row is not None and session is not None:
-            self.close_up.show_island(session.view.table, row, session.labels)
+        if row is not None:
+            self.close_up.show_island(table, row, labels)
         else:
             self.close_up.clear()
 
