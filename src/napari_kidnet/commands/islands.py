@@ -101,10 +101,12 @@ def _rows(islands: IslandTable) -> list[dict[str, Any]]:
 def _in_words(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "No islands: all is background."
-    lines = [["class", "id", "mL", "voxels", "mm to the largest", "centre (z y x, mm)", "look", "why"]]
+    lines = [["class", "id", "mL", "voxels", "mm to the largest", "centre (z y x, mm)", "look"]]
     for row in rows:
         centre = " ".join(f"{mm:.0f}" for mm in row["centroid_mm"])
         distance = f"{row['distance_mm']:.1f}" if row["distance_mm"] is not None else ""
         about = [row["class"], str(row["id"]), f"{row['volume_ml']:.3f}", str(row["voxels"])]
-        lines.append([*about, distance, centre, str(row["review"]), row["reasons"]])
-    return table(lines)
+        lines.append([*about, distance, centre, str(row["review"])])
+    # a table's columns are set to the right, and words read from the left
+    reasons = ["why", *(row["reasons"] for row in rows)]
+    return "\n".join(f"{line}  {why}" for line, why in zip(table(lines).splitlines(), reasons, strict=True))
