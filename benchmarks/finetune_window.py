@@ -27,9 +27,8 @@ os.environ.setdefault("KIDNET_CHECKPOINTS", str(Path(tempfile.mkdtemp()) / "chec
 import napari
 import numpy as np
 import psutil
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 
 from napari_kidnet.labelling.in_use import own_folder, prepared_folder
 from napari_kidnet.phantom import PhantomSettings, make_case
@@ -87,16 +86,19 @@ class Watch(threading.Thread):
             if time.perf_counter() - began > 0.06:  # nobody ran: the interpreter, or the core, was taken
                 self.places["(no Python thread ran)"] += 1
             elif time.perf_counter() - self.heart.last > 0.06:
-                frames = traceback.extract_stack(sys._current_frames()[self.window])
-                self.places[
-                    " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames[:-7:-1])
-                ] += 1
+                frames = traceback.extract_stack(sys._current_frames().get(self.window))
+                ours = [f for f in frames if "napari_kidnet" in f.filename][:-7:-1]
+                names = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in (frames[-1], *ours)]
+                self.places[f"{self.heart.during}: {' < '.join(names)}"] += 1
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--pause-after", type=int, default=3, help="steps")
+    parser.add_argument(
+        "--twice", action="store_true", help="fine-tune once more at the end: does memory grow?"
+    )
     parser.add_argument("--screenshots", type=Path, help="folder for pictures of the window")
     parser.add_argument("--why", action="store_true", help="tell what was done when a beat was late")
     options = parser.parse_args()
@@ -138,7 +140,7 @@ def main() -> None:
     heart.during = "learning"
     say(f"learning: {tuner.state.text}")
     turn(lambda: len(tuner.losses) >= options.pause_after or not tuner.busy)
-    picture(viewer, options, "learning")
+    picture(viewer, options, heart, "learning")
     click(widget.bar.pause)
     turn(lambda: tuner.state.paused or not tuner.busy)
     at = tuner.state.done
@@ -171,12 +173,11 @@ def main() -> None:
         raise SystemExit(f"no result: {tuner.state.text}")
     say(f"{tuner.state.done} steps; {result.reason}")
     rest(0.5)
-    picture(viewer, options, "result")
+    picture(viewer, options, heart, "result")
     if not result.activated:
         click(widget.result.use)
     say(f"in use: {in_use()}")
-    gc.collect()
-    rest(1.0)
+    collect(heart)
     after_mb = memory_mb()
     held = desk.session.states != 0
     labels = sheet.session.labels.copy()
@@ -185,16 +186,24 @@ def main() -> None:
     turn(lambda: controller.is_running)
     turn(lambda: not controller.is_running and not desk.busy and not desk._queue)
     rest(0.5)
-    picture(viewer, options, "again")
+    picture(viewer, options, heart, "again")
     same = bool(np.array_equal(labels[held], sheet.session.labels[held]))
     changed = int(np.count_nonzero(labels != sheet.session.labels))
-    heart.timer.stop()
     del labels
-    gc.collect()
-    rest(1.0)
-    say(f"reviewed voxels {int(held.sum())}, unchanged: {same}; other voxels changed: {changed}")
+    memory = [before_mb, after_mb, memory_mb()]
+    if options.twice:
+        heart.during = "another run"
+        click(widget.bar.start)
+        turn(lambda: tuner.state.learning or not tuner.busy)
+        turn(lambda: not tuner.busy)
+        say(f"another run: {tuner.state.done} steps; {tuner.state.text}")
+        collect(heart)
+        memory.append(memory_mb())
+    heart.timer.stop()
+    say(f"reviewed voxels: {int(held.sum())}, unchanged: {same}; other voxels changed: {changed}")
     heart.report()
-    print(f"memory: {before_mb:.0f} MB before, {after_mb:.0f} after the run, {memory_mb():.0f} at the end")
+    words = ("before", "after the run", "after predicting again", "after another run")
+    print("memory:", ", ".join(f"{mb:.0f} MB {when}" for mb, when in zip(memory, words, strict=False)))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"threads {psutil.Process().num_threads()}, {cores} cores, napari {napari.__version__}")
     for place, times in watch.places.most_common(25):
@@ -229,10 +238,20 @@ def raise_dock(widget) -> None:
     rest(0.5)
 
 
-def picture(viewer, options, name) -> None:
+def picture(viewer, options, heart, name) -> None:
     if options.screenshots is not None:
+        heart.timer.stop()  # a person takes no pictures
         options.screenshots.mkdir(exist_ok=True, parents=True)
         viewer.screenshot(str(options.screenshots / f"{name}.png"), canvas_only=False, flash=False)
+        heart.start()
+
+
+def collect(heart) -> None:
+    """Collect what is not referred to any more; the window would do so sometime, a generation at a time."""
+    heart.timer.stop()
+    gc.collect()
+    heart.start()
+    rest(1.0)
 
 
 def in_use() -> str:
@@ -263,13 +282,17 @@ def click(button) -> None:
 
 
 def turn(done, at_most_s: float = 240) -> None:
-    end = time.monotonic() + at_most_s
-    while not done():
-        QApplication.processEvents()
-        time.sleep(0.001)
-        if time.monotonic() > end:
-            traceback.print_stack(limit=3)
-            raise SystemExit("it took too long")
+    """Let the window's own event loop run, which sleeps where nothing is to be done."""
+    if done():
+        return
+    end, loop, look = time.monotonic() + at_most_s, QEventLoop(), QTimer()
+    look.timeout.connect(lambda: loop.quit() if done() or time.monotonic() > end else None)
+    look.start(10)
+    loop.exec_() if hasattr(loop, "exec_") else loop.exec()
+    look.stop()
+    if not done():
+        traceback.print_stack(limit=3)
+        raise SystemExit("it took too long")
 
 
 def rest(seconds: float) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 
 import numpy as np
+import pytest
 
 from napari_kidnet.islands import accept_islands
 from napari_kidnet.labelling.correcting import open_islands
 from napari_kidnet.labelling.tuning import count_cases_steps, relabel_unjudged, repredict_steps
+from napari_kidnet.labelling.tuning.giving_way import giving_way_steps
 from napari_kidnet.progress import drain
 from napari_kidnet.scans import Scan, list_cases
 from napari_kidnet.segmentation.prediction import Candidates, Prediction
@@ -77,3 +81,48 @@ def test_only_cases_whose_files_changed_are_counted_again(tmp_path):
     _, broken = drain(count_cases_steps(list_cases(tmp_path), counted))
     assert "p2_labels" in broken.problem
     assert not broken.teaches
+
+
+def test_work_that_gives_way_passes_everything_through():
+    seen = []
+
+    def work(fails):
+        seen.append(threading.current_thread())
+        try:
+            got = yield 1
+            seen.append(got)
+            if fails:
+                raise ValueError("broken")
+            yield 2
+        finally:
+            seen.append("closed")
+        return "done"
+
+    steps = giving_way_steps(work(False))
+    assert (next(steps), steps.send("stop"), drain(steps)) == (1, 2, "done")
+    assert seen[1:] == ["stop", "closed"]
+    assert seen[0] is not threading.current_thread()
+    assert not seen[0].is_alive()
+    seen.clear()
+    steps = giving_way_steps(work(True))
+    next(steps)
+    with pytest.raises(ValueError, match="broken"):
+        next(steps)
+    assert seen[-1] == "closed"
+    seen.clear()
+    steps = giving_way_steps(work(False))
+    next(steps)
+    steps.close()
+    assert seen[-1] == "closed"
+    assert not seen[0].is_alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own here")
+def test_only_that_thread_gives_way():
+    def work():
+        yield os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    (its,) = giving_way_steps(work())
+    assert its == min(mine + 5, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == mine

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import time
+
 import pytest
 
 from napari_kidnet.errors import DeviceError
@@ -93,6 +96,24 @@ def test_the_result_and_the_time_left_are_told(qtbot, make_napari_viewer):
     assert told[0].seconds_left is None
     assert told[-1].seconds_left == 0
     assert not [each for each in progress._all_instances if each.desc == "Counting: "]
+
+
+def test_reports_faster_than_the_window_do_not_pile_up_on_the_stack(qtbot, make_napari_viewer):
+    """napari's progress bar turns the event loop, in which the next report may wait already."""
+    make_napari_viewer()
+    depths = []
+
+    def slow_window(report):
+        time.sleep(0.003)
+        depths.append(len(inspect.stack(0)))
+
+    job = start_job(count(200, []), "Counting")
+    watch = Watch(job)
+    job.reported.connect(slow_window)
+    qtbot.waitUntil(lambda: "ended" in watch.names, timeout=20_000)
+    assert len(depths) == 200
+    assert [value.progress.done for name, value in watch.said if name == "progressed"] == [*range(1, 201)]
+    assert max(depths) < depths[0] + 40
 
 
 def test_only_jobs_makes_workers():

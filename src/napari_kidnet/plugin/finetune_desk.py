@@ -48,6 +48,7 @@ PREVIEW: Final = "What the network says by now"
 BEFORE: Final = "Before fine-tuning"
 AFTER: Final = "After fine-tuning"
 
+_CANCELLED: Final = "Cancelled: the old checkpoint stays, and the run can be continued."
 _TAKEN_OVER: Final = "What nobody has reviewed was labelled again; undo takes it back."
 _UNANSWERED: Final = (
     "{} have work that was not saved; choose Restore or Discard in the Islands widget, then segment again."
@@ -123,6 +124,11 @@ class FinetuneDesk:
         """Whether a fine-tuning or a comparison runs."""
         return self._job is not None
 
+    @property
+    def tuning(self) -> bool:
+        """Whether a fine-tuning runs, or is what comes next."""
+        return self.result is None
+
     # ------------------------------------------------------------------ what there is to learn from
 
     def lessons(self) -> list[OpenScan]:
@@ -144,9 +150,7 @@ class FinetuneDesk:
         job = self._begin(_all_of_it(tune_steps(request, self.reins)), "Fine-tuning")
         job.reported.connect(self._on_step)
         job.returned.connect(self._on_result)
-        job.cancelled.connect(
-            lambda: self._end("Cancelled: the old checkpoint stays, and the run can be continued.")
-        )
+        job.cancelled.connect(lambda: self._end(_CANCELLED))
 
     def pause(self) -> None:
         """Wait after the step that it is at."""
@@ -170,7 +174,8 @@ class FinetuneDesk:
         """Stop without a new checkpoint; the state is kept, so that the same run may go on later."""
         if self._job is not None:
             self.state.text = "Cancelling after this step …"
-            self._job.cancel()
+            # a run writes its state when it is cancelled: not in the window's thread, where a job is closed
+            self.reins.cancel() if self.tuning else self._job.cancel()
             self.changed.emit()
 
     def _begin(self, steps: Any, title: str) -> Job:
@@ -184,7 +189,7 @@ class FinetuneDesk:
     def _on_step(self, report: TuneReport) -> None:
         step, state = report.step, self.state
         state.done, state.total, state.paused = report.progress.done, report.progress.total, report.paused
-        if not self.reins.stopping:
+        if not (self.reins.stopping or self.reins.cancelling):
             state.text = report.progress.what
         viewer = self._viewer()
         if step is not None:
@@ -203,7 +208,10 @@ class FinetuneDesk:
             self._looks().show_tile(PREVIEW, self._image, report.tile)
         self.changed.emit()
 
-    def _on_result(self, found: tuple[FinetuneResult, int]) -> None:
+    def _on_result(self, found: tuple[FinetuneResult, int] | None) -> None:
+        if found is None:
+            self._end(_CANCELLED)
+            return
         result, self.steps_kept = found
         self.result = result
         self.steps_done = max(self.steps_done, self.steps_kept)
@@ -345,14 +353,14 @@ class FinetuneDesk:
 
 
 def _all_of_it(
-    steps: Generator[TuneReport, None, FinetuneResult],
-) -> Generator[TuneReport, None, tuple[FinetuneResult, int]]:
+    steps: Generator[TuneReport, None, FinetuneResult | None],
+) -> Generator[TuneReport, None, tuple[FinetuneResult, int] | None]:
     """Load the library of the curves, for which the window would stand still for .2 s; learn; count steps."""
     yield TuneReport(Progress(0, 0, "Getting ready"))
     import pyqtgraph  # noqa: F401
 
     result = yield from steps
-    return result, steps_kept(result.candidate)
+    return None if result is None else (result, steps_kept(result.candidate))
 
 
 def _hand_over(session: Any, states: Any) -> Iterator[None]:

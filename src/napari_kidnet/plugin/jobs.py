@@ -80,6 +80,7 @@ class Job:
         self._outcome: Callable[[], None] = self.cancelled.emit
         self._worker: Any = None
         self._bar: Any = None
+        self._in_bar = False
         self._first: tuple[float, int] | None = None
 
     def cancel(self) -> None:
@@ -111,10 +112,14 @@ class Job:
             self._bar = progress(total=0, desc=self.title)
 
     def _show_in_activity(self, step: Progress) -> None:
-        if self._bar is None or not step.total:
-            return
-        self._bar.total = step.total
-        self._bar.update(step.done - self._bar.n)
+        if self._bar is None or not step.total or self._in_bar:
+            return  # the bar turns the event loop: reports that come meanwhile must not pile up on the stack
+        self._in_bar = True
+        try:
+            self._bar.total = step.total
+            self._bar.update(step.done - self._bar.n)
+        finally:
+            self._in_bar = False
 
     def _on_return(self, result: Any) -> None:
         self._outcome = lambda: self.returned.emit(result)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from napari_kidnet.labelling.in_use import prepared_folder
 from napari_kidnet.labelling.predicting import Report
 from napari_kidnet.labelling.session import Box, Tile
+from napari_kidnet.labelling.tuning.giving_way import giving_way_steps
 from napari_kidnet.progress import Progress
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Reins:
         self.preview: tuple[Scan, Box] | None = None
         self._go = threading.Event()
         self._go.set()
-        self.stopping = False
+        self.stopping = self.cancelling = False
 
     @property
     def paused(self) -> bool:
@@ -116,6 +117,11 @@ class Reins:
     def stop(self) -> None:
         """End after the step that it is at, and keep the best so far."""
         self.stopping = True
+        self._go.set()
+
+    def cancel(self) -> None:
+        """End after the step that it is at, without a new checkpoint; the state is kept."""
+        self.cancelling = True
         self._go.set()
 
     def wait(self, seconds: float) -> None:
@@ -141,8 +147,11 @@ class TuneReport(Report):
     paused: bool = False
 
 
-def tune_steps(request: TuneRequest, reins: Reins) -> Generator[TuneReport, None, FinetuneResult]:
+def tune_steps(request: TuneRequest, reins: Reins) -> Generator[TuneReport, None, FinetuneResult | None]:
     """Fine-tune; closing this keeps the state, from which the same request goes on.
+
+    To cancel by the reins rather than by closing lets the state be written where the work is done, and not in
+    the thread that closes; the result is then None.
 
     Yields
     ------
@@ -161,14 +170,12 @@ def tune_steps(request: TuneRequest, reins: Reins) -> Generator[TuneReport, None
     cases = []
     for each in request.lessons:
         yield TuneReport(Progress(0, 0, f"Copying {each.name}"))
+        if reins.cancelling:
+            return None
         cases.append(each.correction())
-    steps = finetune_steps(
-        request.parent,
-        cases,
-        folder / request.out.name,
-        request.settings(),
-        _replay_of(request.replay),
-        request.resume,
+    out, replay = folder / request.out.name, _replay_of(request.replay)
+    steps = giving_way_steps(
+        finetune_steps(request.parent, cases, out, request.settings(), replay, request.resume)
     )
     del cases
     try:
@@ -197,7 +204,7 @@ def steps_kept(candidate: Path) -> int:
 
 def _steered(
     steps: Generator[FinetuneProgress, object, FinetuneResult], reins: Reins, device: str
-) -> Generator[TuneReport, None, FinetuneResult]:
+) -> Generator[TuneReport, None, FinetuneResult | None]:
     looked = time.monotonic()
     asked: str | None = None
     while True:
@@ -217,11 +224,13 @@ def _steered(
                 tile = yield from _look(step.checkpoint(), seen, device, told)
                 looked = time.monotonic()
         yield TuneReport(told, tile, step=plain)
-        while reins.paused:
+        while reins.paused and not reins.cancelling:
             yield TuneReport(replace(told, what="Paused"), step=step_without(plain), paused=True)
             since = time.monotonic()
             reins.wait(_WAIT_S)
             looked += time.monotonic() - since
+        if reins.cancelling:
+            return None
         asked = "stop" if reins.stopping else None
 
 

@@ -290,9 +290,8 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
 
     def _show(self) -> None:
         desk, scan = self._desk, self._open_scan()
-        tuning = desk.result is None
         may = bool(self.cases.chosen) and not desk.busy
-        self.bar.show_state(desk.state, desk.reins.paused, may, tuning)
+        self.bar.show_state(desk.state, desk.reins.paused, may, desk.tuning)
         self.form.setEnabled(not desk.busy)
         self.cases.setEnabled(not desk.busy)
         used = desk.result is not None and preferences().checkpoint == desk.result.candidate
