@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 WINDOW = (-200.0, 500.0)
 PATCH = 48
 FILTERS = (8, 16, 32, 64)
+BASE_SECONDS = 373.0
+"""As long as our small network was trained on the old site."""
 
 
 def network(name: str, seed: int) -> torch.nn.Module:
@@ -110,12 +112,12 @@ def f1_of(net: torch.nn.Module, home: Path, site: str, seeds) -> list[float]:
 
 def compare(home: Path, name: str, start: str, lessons, site: str, seconds: float, seed: int, tests):
     """Train from scratch, or go on from the old site's network, on corrected scans alone."""
-    net = network(name, seed) if start == "scratch" else pretrained(home, name, 100.0)
+    net = network(name, seed) if start == "scratch" else pretrained(home, name, BASE_SECONDS)
     before = None
     if start != "scratch":
         before = [f1_of(net, home, each, tests) for each in (site, "arterial")]
     folder = home / "rivals" / f"{site}-{seed}"
-    rate = 2e-3 if start == "scratch" else 3e-4
+    rate = 2e-3 if start == "scratch" else 1e-3
     steps = learn(net, lessons_store(folder, lessons), seconds, rate, seed)
     new, old = (f1_of(net, home, each, tests) for each in (site, "arterial"))
     return {"new": new, "old": old, "before": before, "steps": steps, "train_seconds": seconds}

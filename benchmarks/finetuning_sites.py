@@ -6,6 +6,7 @@ site        its scans
 arterial    arterial phase, noise 12–20 HU, slices of 1.2 mm: the old site
 venous      venous phase, noise 20–32 HU, slices of 1.2 mm: the new site
 thick       arterial phase, slices of 2.5 mm, sharp kernel, noise 20–32 HU: another new site
+plain       no contrast agent, noise 12–20 HU, slices of 1.2 mm: new to the shipped network too
 ==========  =======================================================================================
 
 All are drawn crops of some 100 mm about one kidney, in-plane 1.2 mm, of typical variety. Seeds: corrected
@@ -27,7 +28,7 @@ from napari_kidnet.phantom.physics import PhysicsSettings
 from napari_kidnet.scans import list_cases, read_labels, read_scan
 from napari_kidnet.training.corrections import Correction, scan_hash
 
-SITES = ("arterial", "venous", "thick")
+SITES = ("arterial", "venous", "thick", "plain")
 GRID = (1.2, 1.2, 1.2)
 MARGIN_MM = 8.0
 """Of the box about the kidney within which a scan counts as reviewed."""
@@ -38,7 +39,7 @@ TEST_SEEDS = (1000, 1001, 1002, 1003)
 
 def scanner_of(site: str, seed: int) -> PhysicsSettings:
     rng = np.random.default_rng([seed, 77])
-    noise = float(rng.uniform(12, 20) if site == "arterial" else rng.uniform(20, 32))
+    noise = float(rng.uniform(12, 20) if site in ("arterial", "plain") else rng.uniform(20, 32))
     if site == "thick":
         return PhysicsSettings(blur_mm=0.5, slice_mm=2.5, noise_hu=noise, grain_mm=0.5)
     return PhysicsSettings(
@@ -47,7 +48,7 @@ def scanner_of(site: str, seed: int) -> PhysicsSettings:
 
 
 def settings_of(site: str, seed: int, field: str = "crop") -> PhantomSettings:
-    phase = "venous" if site == "venous" else "arterial"
+    phase = {"venous": "venous", "plain": "unenhanced"}.get(site, "arterial")
     spacing = (2.5, 1.2, 1.2) if site == "thick" else GRID
     return PhantomSettings(phase, field, spacing, physics=scanner_of(site, seed))
 

@@ -59,7 +59,12 @@ def declare(verbs: Any) -> None:
     verb.add_argument("--mode", choices=["whole", "decoder"], help="what learns (default whole)")
     verb.add_argument("--schema", choices=["none", "dw", "rs", "dw+rs"], help="default: the checkpoint's")
     verb.add_argument("--strict", action="store_true", default=None, help="no caps on weights, as published")
-    verb.add_argument("--learning-rate", type=fraction, metavar="R", help="after warm-up (default 0.0003)")
+    verb.add_argument(
+        "--learning-rate",
+        type=fraction,
+        metavar="R",
+        help="after warm-up (default 0.0003; a checkpoint that has seen few scans needs 0.001)",
+    )
     verb.add_argument("--replay-share", type=fraction, metavar="P", help="of the patches (default 0.5)")
     verb.add_argument(
         "--largest-drop", type=fraction, metavar="D", help="of the mean F1 that is accepted (default 0.02)"
