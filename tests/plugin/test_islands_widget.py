@@ -285,6 +285,26 @@ def test_a_gap_is_shown_joined_and_undone(opened):
     assert layer.data[19, 21, 24] == 0
 
 
+def test_only_who_works_at_gaps_is_taken_to_them(opened):
+    viewer, widget, _ = opened
+    press(viewer, KEY["find_gaps"])
+    settle(widget)
+    assert widget.panel.pages.tabText(widget.panel.pages.currentIndex()) == "Gaps"
+    widget.select(int(widget.bridge.islands[0]))
+    press(viewer, KEY["delete"])  # its proposal goes with it, and the next one comes
+    settle(widget)
+    table, row = widget.view.table, widget.view.table.row_of(widget.selected)
+    at = middle(viewer, widget)
+    assert (table.start[row] <= at)[1:].all()
+    assert (at < table.stop[row])[1:].all()
+
+
+def middle(viewer, widget):
+    """The voxel in the middle of the view."""
+    camera = getattr(viewer, "scene", viewer).camera
+    return np.rint(widget.canvas.layer.world_to_data(np.asarray(camera.center))).astype(int)
+
+
 def test_save_and_the_question_after_a_crash(opened, qtbot, tmp_path):
     from napari_kidnet.scans import read_labels
 

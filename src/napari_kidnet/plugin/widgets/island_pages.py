@@ -154,6 +154,10 @@ class IslandPages(QTabWidget):  # type: ignore[misc]
         self.buttons["undo"].setEnabled(steps[0] > 0)
         self.buttons["redo"].setEnabled(steps[1] > 0)
 
+    def show_page(self, title: str) -> None:
+        """Bring a page to the front."""
+        self.setCurrentIndex(next(k for k in range(self.count()) if self.tabText(k) == title))
+
     def show_sure(self, joined: int) -> None:
         """Say how many gaps would be joined at once."""
         key = next(each for each in ISLAND_KEYS if each.action == "join_sure")

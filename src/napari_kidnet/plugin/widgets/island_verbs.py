@@ -99,18 +99,21 @@ def _redo(widget: IslandsWidget) -> None:
 
 
 def _find_gaps(widget: IslandsWidget) -> None:
+    widget.look_at_gaps()
     widget.do(lambda session: session.propose_steps())
 
 
 def _join(widget: IslandsWidget) -> None:
     bridge = widget.bridge
     if bridge is not None:
+        widget.look_at_gaps()
         widget.edit(lambda s: accept_bridges(s.known, [bridge], s.context.spacing))
 
 
 def _refuse(widget: IslandsWidget) -> None:
     bridge = widget.bridge
     if bridge is not None:
+        widget.look_at_gaps()
         widget.do(lambda session: session.refuse_steps(bridge))
 
 

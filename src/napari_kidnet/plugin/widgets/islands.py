@@ -50,7 +50,7 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         self.canvas: IslandCanvas | None = None
         self.selected: int | None = None
         self.bridge: Bridge | None = None
-        self.is_closed = False
+        self.is_closed = self._at_gaps = False
         self._desk: IslandsDesk | None = None
         self._pointer: IslandPointer | None = None
         self._answered: set[int] = set()  # acted on, but the worker has not come to it yet
@@ -258,6 +258,7 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
             return
         self._collector.hold()
         self._go_on()
+        self._at_gaps = False
         if action not in LOOKING:
             self.show_before(False)
         VERBS[action](self)
@@ -275,7 +276,7 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         self.edit(lambda session: make(session, ids))
 
     def _go_on(self) -> None:
-        """Go to the island after those that were answered."""
+        """Go to the island after the answered ones."""
         if self._goes_to is not None:
             (island,), self._goes_to = self._goes_to, None
             self.select(island)
@@ -380,8 +381,13 @@ class IslandsWidget(QWidget):  # type: ignore[misc]
         self.panel.show_gaps(view)
         if view is not None and self.canvas is not None:
             self.canvas.bridge(self.bridge, view.table)
-            if self.bridge is not None and self.bridge is not before:
+            if self._at_gaps and self.bridge is not None and self.bridge is not before:
                 self.canvas.go_to_bridge(self.bridge)
+
+    def look_at_gaps(self) -> None:
+        """Go to the gap that is the first when the next action is done."""
+        self._at_gaps = True
+        self.panel.pages.show_page("Gaps")
 
 
 def _may_hold_islands(layer: Any) -> bool:

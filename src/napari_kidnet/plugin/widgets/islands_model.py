@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_kidnet.labelling.correcting import IslandsView
 
-__all__ = ["COLUMNS", "IslandsModel", "STATE_TITLES", "details_of"]
+__all__ = ["COLUMNS", "IslandsModel", "STATE_TITLES", "details_of", "millilitres"]
 
 COLUMNS: Final = (
     ("#", "The order of review: where the most wrong volume is to be expected first."),
@@ -149,7 +149,7 @@ class IslandsModel(QAbstractTableModel):  # type: ignore[misc]
         if column == 1:
             return class_title(int(view.table.class_id[row]))
         if column == 2:
-            return f"{view.table.volume_ml[row]:.3g}"
+            return millilitres(float(view.table.volume_ml[row]))
         if column == 3:
             return view.review.reasons[row]
         return STATE_TITLES[IslandState(int(view.states[row]))]
@@ -162,11 +162,25 @@ class IslandsModel(QAbstractTableModel):  # type: ignore[misc]
         return self._icons[key]
 
 
+def millilitres(volume_ml: float) -> str:
+    """Return a volume in at most five characters.
+
+    Examples
+    --------
+    >>> [millilitres(each) for each in (43.71, 1.667, 0.0915, 0.0004)]
+    ['43.7', '1.67', '0.092', '<.001']
+    """
+    if volume_ml < 0.001:
+        return "<.001"
+    return f"{volume_ml:.3f}" if volume_ml < 1 else f"{volume_ml:.3g}"
+
+
 def details_of(view: IslandsView, row: int) -> str:
     """Return what is known of an island, one thing a line."""
     table = view.table
+    volume = millilitres(float(table.volume_ml[row]))
     lines = [
-        f"{class_title(int(table.class_id[row]))}, {table.volume_ml[row]:.3g} mL, {table.voxels[row]} voxels",
+        f"{class_title(int(table.class_id[row]))}, {volume} mL, {table.voxels[row]} voxels",
         f"radius {table.mean_radius_mm[row]:.1f} mm, {table.distance_mm[row]:.0f} mm from its trunk",
     ]
     if np.isfinite(table.length_mm[row]):
