@@ -304,7 +304,7 @@ class FinetuneDesk:
 
     def predict_again(self, scan: OpenScan) -> None:
         """Let the checkpoint in use label what nobody has reviewed or edited."""
-        if not self.can_predict_again(scan) or self._job is not None:
+        if not self.can_predict_again(scan) or scan.lesson.scan is None or self._job is not None:
             return
         chosen, session = preferences(), scan.session
         wish = PredictRequest(chosen.checkpoint, chosen.device, chosen.engine, chosen.sensitivity)
@@ -318,7 +318,7 @@ class FinetuneDesk:
         elif session is not None and session.recoverable is not None:
             self._end(_UNANSWERED.format(scan.labels.name), failed=True)
             self.changed.emit()
-        elif session is not None and scan.lesson.scan is not None:
+        elif session is not None:
             self.state = State("Segmenting again …", running=True)
             wish = replace(wish, threads=_spare_threads(), start=start_voxel(self._viewer(), scan.image))
             job = self._begin(predict_steps(scan.lesson.scan, wish), "Segmenting again")
@@ -336,7 +336,7 @@ class FinetuneDesk:
 
     def can_predict_again(self, scan: OpenScan | None) -> bool:
         """Whether there are labels that a prediction may go on."""
-        if scan is None or self._controller.is_running:
+        if scan is None or scan.lesson.scan is None or self._controller.is_running:
             return False
         sheet = self._controller.known(scan.image)
         return scan.session is not None or (sheet is not None and sheet.labels is scan.labels)

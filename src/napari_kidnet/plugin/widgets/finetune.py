@@ -295,7 +295,8 @@ class FinetuneWidget(QWidget):  # type: ignore[misc]
         self.form.setEnabled(not desk.busy)
         self.cases.setEnabled(not desk.busy)
         used = desk.result is not None and preferences().checkpoint == desk.result.candidate
-        self.result.show_desk(desk, used, scan is not None, desk.can_predict_again(scan))
+        can_compare = scan is not None and scan.lesson.scan is not None
+        self.result.show_desk(desk, used, can_compare, desk.can_predict_again(scan))
 
     # ------------------------------------------------------------------ checkpoints
 

@@ -51,7 +51,7 @@ class ResultPart(QWidget):  # type: ignore[misc]
         self.again = QPushButton("Re-predict the rest")
         self.again.setToolTip(
             "Segment what is not reviewed with the checkpoint in use. What you have reviewed or edited does "
-            "not change by a voxel."
+            "not change by a voxel. Labels from a file: choose them in the Islands widget first."
         )
         self.use.clicked.connect(lambda: self.use_asked.emit(True))
         self.back.clicked.connect(lambda: self.use_asked.emit(False))
