@@ -482,6 +482,15 @@ def of_class(widget, class_id):
     return int(table.id[rows[np.argmax(table.voxels[rows])]])
 
 
+def test_in_3d_before_the_mouse_has_moved_there(opened):
+    viewer, _, layer = opened
+    viewer.cursor._view_direction = np.array(None)  # as after a mouse that moved in 2D
+    viewer.dims.ndisplay = 3
+    press(viewer, KEY["next"])
+    assert "Selected island" in viewer.layers
+    assert viewer.layers.selection.active is layer
+
+
 def test_split_takes_two_clicks_and_says_what_it_waits_for(opened):
     viewer, widget, layer = opened
     before = layer.data.copy()

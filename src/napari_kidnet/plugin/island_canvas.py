@@ -164,7 +164,7 @@ class IslandCanvas:
 
     def _opacity(self) -> float:
         # In 3D the outline is a hull around the island.
-        return 0.9 if self._viewer.dims.ndisplay == 2 else 0.25
+        return 0.9 if self._viewer.dims.ndisplay == 2 else 0.45
 
     def _show(self, name: str, mask: NDArray[np.uint8], corner: list[int]) -> None:
         layers = self._viewer.layers
@@ -189,6 +189,7 @@ class IslandCanvas:
                 axis_labels=self.layer.axis_labels,
                 colormap=DirectLabelColormap(color_dict=colours),
                 opacity=self._opacity(),
+                blending="translucent_no_depth",  # in 3D it is seen through what lies before it
             )
             layer.contour = 1
             layer.editable = False
@@ -203,6 +204,7 @@ class IslandCanvas:
     @contextmanager
     def _same_choice(self) -> Iterator[None]:
         """Leave the person on the layer that was chosen."""
+        _aim(self._viewer)
         layers = self._viewer.layers
         active, chosen = layers.selection.active, set(layers.selection)
         yield
@@ -214,6 +216,20 @@ class IslandCanvas:
         layers = self._viewer.layers
         if name in layers:
             layers.remove(name)
+
+
+def _aim(viewer: Any) -> None:
+    """Tell the cursor where a 3D view looks.
+
+    napari learns it only when the mouse moves over the canvas; until then its status line fails as soon as
+    another layer is the active one (seen with 0.9.2: the mouse moved in 2D, then Ctrl+Y).
+    """
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    if viewer.dims.ndisplay == 3 and np.ndim(viewer.cursor._view_direction) == 0:
+        camera = getattr(viewer, "scene", viewer).camera
+        viewer.cursor._view_direction = camera.calculate_nd_view_direction(
+            viewer.dims.ndim, viewer.dims.displayed
+        )
 
 
 def _wider(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
