@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_kidnet.errors import CheckpointError, OutputError, WorklistError
@@ -311,6 +311,7 @@ records = st.builds(
 knowledge = st.dictionaries(st.sampled_from("abc"), records)
 
 
+@settings(deadline=None)
 @given(knowledge, knowledge, knowledge)
 def test_merging_does_not_depend_on_who_merges_when(a, b, c):
     assert merge(a, b) == merge(b, a)
@@ -319,6 +320,7 @@ def test_merging_does_not_depend_on_who_merges_when(a, b, c):
     assert merge(merge(a, b), b) == merge(a, b)
 
 
+@settings(deadline=None)
 @given(records)
 def test_a_record_survives_its_text(record):
     assert Record.from_dict(json.loads(json.dumps(record.as_dict()))) == record
@@ -327,6 +329,7 @@ def test_a_record_survives_its_text(record):
 # ---------------------------------------------------------------------- the log
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_log_that_is_cut_anywhere_loses_one_line_at_most(data):
     import tempfile
@@ -366,6 +369,7 @@ def test_nonsense_in_the_log_is_left_out(tmp_path):
     assert (found.seconds, found.actions, found.broken) == ({"x": 5.0}, {"x": 2}, 9)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 300), max_size=30))
 def test_pauses_do_not_count(gaps):
     clock, at = WorkClock(60), 1000.0

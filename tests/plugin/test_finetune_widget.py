@@ -16,7 +16,7 @@ from napari_kidnet.plugin.layers import scan_keywords
 from tests.training.finetuning_scenes import checkpoint, few_phantoms, quick, tubes
 
 
-def turn_until(done, timeout_s=60):
+def turn_until(done, timeout_s=180):
     end = time.monotonic() + timeout_s
     while not done() and time.monotonic() < end:
         QApplication.processEvents()
