@@ -167,7 +167,7 @@ def millilitres(volume_ml: float) -> str:
 
     Examples
     --------
-    >>> [millilitres(each) for each in (43.71, 1.667, 0.0915, 0.0004)]
+    >>> [millilitres(each) for each in (43.71, 1.667, 0.0917, 0.0004)]
     ['43.7', '1.67', '0.092', '<.001']
     """
     if volume_ml < 0.001:
