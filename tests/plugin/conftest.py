@@ -55,7 +55,8 @@ class FakeNetwork:
         ]
         boxes.sort(
             key=lambda b: sum(
-                ((s.start + s.stop) / 2 - v) ** 2 for s, v in zip(b, settings.start or (0, 0, 0), strict=False)
+                ((s.start + s.stop) / 2 - v) ** 2
+                for s, v in zip(b, settings.start or (0, 0, 0), strict=False)
             )
         )
         labels = np.zeros(scan.shape, np.uint8)
