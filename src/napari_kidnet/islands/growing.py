@@ -74,7 +74,7 @@ def grow(
     at = np.argwhere(change) + [side.start for side in box]
     flat = np.ravel_multi_index(tuple(at.T), table.shape)
     gained, lost = int((after & ~mask).sum()), int((mask & ~after).sum())
-    what = f"Grew {class_title(class_id)} to probability {threshold:.2f}: {gained} voxels more, {lost} fewer"
+    what = f"{class_title(class_id)} grown to probability {threshold:.2f}: {gained} voxels more, {lost} fewer"
     return Edit.of(labels, flat, np.where(after[change], class_id, 0), what)
 
 

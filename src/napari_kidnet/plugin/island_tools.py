@@ -261,4 +261,4 @@ def _swapped(session: IslandsSession, voxel: Voxel) -> Edit:
     if class_id not in _OTHER:
         what = class_title(class_id) if class_id else "background"
         raise LabelsError(f"the click is on {what}; click on an artery or a vein to swap it with the other.")
-    return swap_branch(session.known, session.view.table, voxel, _OTHER[class_id])
+    return swap_branch(session.known, session.view.table, voxel, _OTHER[class_id], session.context)
