@@ -32,6 +32,20 @@ def test_accepting_reviews_the_island_and_four_voxels_around_it():
     assert np.array_equal(states, expected)
 
 
+def test_accepting_an_island_does_not_judge_the_one_beside_it():
+    labels = np.zeros((12, 12, 12), np.uint8)
+    labels[2:10, 5, 5] = 1
+    labels[4, 5, 7:9] = 2
+    labels[8, 8, 5] = 3
+    table, states = find_islands(labels), np.zeros(labels.shape, np.uint8)
+    accept_islands(table, [table.id[table.class_id == 1][0]], states).apply(labels, states)
+    assert not states[labels > 1].any()
+    assert (states[labels == 1] == 2).all()
+    assert states[4, 5, 6] == states[4, 5, 9] == 2
+    accept_islands(table, table.id, states).apply(labels, states)
+    assert (states[labels > 0] == 2).all()
+
+
 def test_delete_marks_its_voxels_and_undo_takes_the_mark_away():
     labels, states = cross(), np.zeros(cross().shape, np.uint8)
     history = History()

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_kidnet.errors import LabelsError
 from napari_kidnet.islands.history import Change, Edit
-from napari_kidnet.islands.sparse import foreground
+from napari_kidnet.islands.sparse import coordinates, foreground
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +79,10 @@ def accept_islands(
     states: NDArray[np.uint8],
     margin_voxels: int = MARGIN_VOXELS,
 ) -> Edit:
-    """Declare islands and their surroundings reviewed; voxels that were edited stay edited.
+    """Declare islands and the background around them reviewed; voxels that were edited stay edited.
+
+    Other islands that reach into the surroundings are not judged by it: one that is wrong would be trusted
+    because it lies beside a right one.
 
     Parameters
     ----------
@@ -100,9 +103,19 @@ def accept_islands(
         around = maximum_filter(
             table.mask_of(row, margin_voxels).view(np.uint8), size=2 * margin_voxels + 1, mode="constant"
         ).view(np.bool_)
+        _leave_out_others(around, box, table, rows)
         parts.append(_flat_of(around & (states[box] == VoxelState.PREDICTED), box, table.shape))
     plural = "" if len(rows) == 1 else "s"
     return _states_only(f"Accepted {len(rows)} island{plural}", states, np.concatenate(parts))
+
+
+def _leave_out_others(around: NDArray[np.bool_], box: Box, table: IslandTable, rows: list[int]) -> None:
+    low, high = np.array([(side.start, side.stop) for side in box]).T
+    near = ((table.start < high) & (table.stop > low)).all(axis=1)
+    near[rows] = False
+    for row in np.flatnonzero(near).tolist():
+        at = coordinates(table.voxels_of(row), table.shape) - low
+        around[tuple(at[((at >= 0) & (at < high - low)).all(axis=1)].T)] = False
 
 
 def accept_box(states: NDArray[np.uint8], box: Box) -> Edit:

@@ -61,7 +61,7 @@ class Case:
         if are_predicted(self.labels):
             raise LabelsError(
                 f"{self.labels.name} is a prediction, and no {self.name}_reviewed.nii.gz beside it says what "
-                "of it was looked at; review it in the Islands widget (all of it in one go: page Review), or, "
+                "of it was looked at; review it in the Islands widget (all in one go: page Review), or, "
                 "on the command line, say that a person has looked at all of it (--reviewed all)."
             )
 
