@@ -157,6 +157,44 @@ def test_previous_goes_back_and_around():
     assert session.view.next_unreviewed(ids[-1]) == ids[0]
 
 
+def test_flags_are_there_again_after_a_session_that_was_saved_and_closed(tmp_path):
+    path = tmp_path / "case_labels.nii.gz"
+    labels = vessels()
+    write_labels(path, labels, like=scan_of(labels))
+    session = opened(labels, path)
+    session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
+    session.run(session.flag_steps([blob(session)]))
+    session.run(session.save_steps())
+    session.close()
+    again = opened(read_labels(path), path)
+    assert again.recoverable is None
+    assert not again.warning
+    assert again.flagged == {blob(again)}
+    assert again.view.states[again.view.table.row_of(blob(again))] == IslandState.FLAGGED
+    again.run(again.flag_steps([blob(again)]))
+    again.close()
+    assert not journal_path(path).exists()
+
+
+def test_flags_do_not_stand_in_the_way_of_labels_that_were_made_anew(tmp_path):
+    path = tmp_path / "case_labels.nii.gz"
+    labels = vessels()
+    write_labels(path, labels, like=scan_of(labels))
+    session = opened(labels, path)
+    session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
+    session.run(session.flag_steps([blob(session)]))
+    session.run(session.save_steps())
+    session.close()
+    anew = np.roll(vessels(), 1, axis=0)
+    write_labels(path, anew, like=scan_of(anew))
+    again = opened(anew, path)
+    assert not again.warning
+    assert not again.flagged
+    again.run(again.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
+    again._journal.close()  # as a crash leaves it
+    assert opened(read_labels(path), path).recoverable.actions == 1
+
+
 def test_a_flag_is_a_toggle():
     session = opened(vessels())
     island = blob(session)

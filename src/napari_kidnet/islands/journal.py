@@ -90,7 +90,7 @@ class Journal:
     OutputError
         The folder cannot be written to, or another session has the scan open.
     LabelsError
-        The journal belongs to other labels.
+        The journal holds unsaved work on other labels.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Journal:
 
     def _open(self, labels: NDArray[np.integer], states: NDArray[np.uint8] | None) -> Restored:
         data = self.path.read_bytes() if self.path.exists() else b""
-        if not _whole_header(data):
+        if not _whole_header(data) or (_header_in(data) != _header_of(labels) and not _unsaved(data)):
             if states is not None and states.any():
                 self.compact(labels, states)  # else no edit of a reviewed voxel could be replayed
                 return Restored(labels.copy(), states.copy(), History())
@@ -230,19 +230,15 @@ def replay(data: bytes, labels: NDArray[np.integer], states: NDArray[np.uint8] |
     Raises
     ------
     LabelsError
-        The journal belongs to other labels.
+        The journal holds unsaved work on other labels.
     """
-    kind, payload, place = _next_record(data, len(_MAGIC)) or (None, b"", 0)
-    if (
-        not data.startswith(_MAGIC)
-        or kind != _HEADER
-        or json.loads(payload) != json.loads(_header_of(labels))
-    ):
+    if _header_in(data) != _header_of(labels):
         raise LabelsError(
             "the journal beside the scan belongs to other labels than the file holds now;"
             " move the journal away, or bring the labels back."
         )
     mask = np.zeros(labels.shape, np.uint8) if states is None else states.copy()
+    _, _, place = _next_record(data, len(_MAGIC)) or (None, b"", 0)
     restored = Restored(labels.copy(), mask, History(), whole_bytes=place)
     while (found := _next_record(data, place)) is not None:
         kind, payload, place = found
@@ -300,6 +296,26 @@ def _next_record(data: bytes, place: int) -> tuple[int, bytes, int] | None:
 
 def _whole_header(data: bytes) -> bool:
     return data.startswith(_MAGIC) and _next_record(data, len(_MAGIC)) is not None
+
+
+def _header_in(data: bytes) -> bytes | None:
+    kind, payload, _ = _next_record(data, len(_MAGIC)) or (None, b"", 0)
+    return payload if data.startswith(_MAGIC) and kind == _HEADER else None
+
+
+def _unsaved(data: bytes) -> bool:
+    """Return whether a journal holds more than notes about the labels that it starts from."""
+    header = json.loads(_header_in(data) or b"{}")
+    place = len(_MAGIC)
+    while (found := _next_record(data, place)) is not None:
+        kind, payload, place = found
+        if kind in (_EDIT, _UNDO, _REDO):
+            return True
+        if kind == _SNAPSHOT:
+            size = int(np.prod(header["shape"])) * np.dtype(header["dtype"]).itemsize
+            if zlib.crc32(zlib.decompress(payload)[:size]) != header["crc32"]:
+                return True
+    return False
 
 
 def _header_of(labels: NDArray[np.integer]) -> bytes:

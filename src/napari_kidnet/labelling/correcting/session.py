@@ -218,15 +218,18 @@ class IslandsSession:
             self.path = target
             self._open_journal(self.known)
         self._write(lambda journal: journal.compact(self.known, self.states))
+        if self.flagged:
+            self._write(lambda journal: journal.note(_FLAGGED, self._flagged_voxels()))
         self.unsaved = 0
         self._look(self.view.table)
         return f"Saved {target.name} and {reviewed_path(target).name}"
 
     def close(self) -> None:
-        """Let another session in; the journal stays only where it holds something unsaved."""
+        """Let another session in; the journal stays only where it holds something unsaved, or flags."""
         if self._journal is not None:
+            keep = self.unsaved or self.recoverable or self.flagged
             with contextlib.suppress(OSError):
-                self._journal.close() if self.unsaved or self.recoverable else self._journal.delete()
+                self._journal.close() if keep else self._journal.delete()
             self._journal = None
 
     # ------------------------------------------------------------------ inside
