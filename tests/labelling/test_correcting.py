@@ -157,8 +157,8 @@ def test_previous_goes_back_and_around():
     assert session.view.next_unreviewed(ids[-1]) == ids[0]
 
 
-def test_flags_are_there_again_after_a_session_that_was_saved_and_closed(tmp_path):
-    path = tmp_path / "case_labels.nii.gz"
+def leave_a_flag(path):
+    """Delete the smallest island, flag the next one, save and close."""
     labels = vessels()
     write_labels(path, labels, like=scan_of(labels))
     session = opened(labels, path)
@@ -166,6 +166,11 @@ def test_flags_are_there_again_after_a_session_that_was_saved_and_closed(tmp_pat
     session.run(session.flag_steps([blob(session)]))
     session.run(session.save_steps())
     session.close()
+
+
+def test_flags_are_there_again_after_a_session_that_was_saved_and_closed(tmp_path):
+    path = tmp_path / "case_labels.nii.gz"
+    leave_a_flag(path)
     again = opened(read_labels(path), path)
     assert again.recoverable is None
     assert not again.warning
@@ -178,13 +183,7 @@ def test_flags_are_there_again_after_a_session_that_was_saved_and_closed(tmp_pat
 
 def test_flags_do_not_stand_in_the_way_of_labels_that_were_made_anew(tmp_path):
     path = tmp_path / "case_labels.nii.gz"
-    labels = vessels()
-    write_labels(path, labels, like=scan_of(labels))
-    session = opened(labels, path)
-    session.run(session.edit_steps(lambda s: delete(s.known, s.view.table, [blob(s)])))
-    session.run(session.flag_steps([blob(session)]))
-    session.run(session.save_steps())
-    session.close()
+    leave_a_flag(path)
     anew = np.roll(vessels(), 1, axis=0)
     write_labels(path, anew, like=scan_of(anew))
     again = opened(anew, path)
